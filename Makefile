@@ -57,7 +57,7 @@ types: $(STAMP) ## mypy
 	$(BIN)/mypy $(ARGS)
 
 contracts: $(STAMP) ## import-linter: who may import whom
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 check: lint format-check types contracts ## everything but the tests
 
