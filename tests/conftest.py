@@ -1,4 +1,4 @@
-"""What holds for every test: nothing that Batchloom starts or writes outlives the test that made it."""
+"""What holds for every test: nothing of ours outlives the test that started or wrote it."""
 
 from __future__ import annotations
 
