@@ -1,0 +1,3 @@
+"""XGBoost boosters and estimators as Batchloom models."""
+
+__version__ = "0.1.0"
