@@ -137,6 +137,13 @@ class ModelSpec:
             settings=_settings_of(found),
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Settings are closures over a library's thread-local state; a copy takes those it finds.
+        return {**self.__dict__, "settings": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, settings=_settings_of(state["model_class"]))
+
     @property
     def data_args(self) -> tuple[str, ...]:
         """Arguments that are data."""
