@@ -16,7 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from batchloom.errors import CorruptFileError, SavedModelError, SaveError, UnsafeFileError
+from batchloom.errors import (
+    CorruptFileError,
+    SavedModelError,
+    SavedModelNotFoundError,
+    SaveError,
+    UnsafeFileError,
+)
 from batchloom.models import manifest as manifests
 from batchloom.models.manifest import Manifest, Member
 
@@ -36,10 +42,6 @@ _UNREADABLE = (
     ValueError,
     struct.error,
 )
-
-
-class SavedModelNotFoundError(SavedModelError, FileNotFoundError):
-    """A saved model that is not where it was looked for."""
 
 
 @contextmanager
