@@ -58,7 +58,7 @@ class Builder:
         if self.dataset is not None:
             checks.check_action_name(name, self.dataset.batch_class)
 
-        def add_action(*args: Any, **kwargs: Any) -> Self:
+        def add_action(*args: Any, **kwargs: Any) -> Any:
             return self._then(ActionStep(name, args, kwargs))
 
         add_action.__name__ = add_action.__qualname__ = name
