@@ -1,0 +1,72 @@
+# Every target does all its own set-up, from a fresh clone on a machine with Python, git and make.
+
+VENV ?= .venv
+ARGS ?=
+# TensorFlow has no build for Pythons after 3.13.
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for each in python3.11 python3 python3.12 python3.13; do \
+    $$each -c '$(SUITABLE)' 2>/dev/null && echo $$each && break; done)
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+MEMBERS := core $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
+MANIFESTS := pyproject.toml $(MEMBERS:%=%/pyproject.toml)
+
+export UV_SYSTEM_CERTS ?= 1
+export UV_PYTHON_DOWNLOADS ?= never
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+.PHONY: help setup demo test lint format format-check types contracts check constraints clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+setup: $(STAMP) ## make the environment in .venv (every target below does it when it has to)
+
+# constraints.txt lists everything, so nothing has to be resolved: uv and pip install the same.
+# The stamp is touched last: a set-up that broke off is done again.
+$(STAMP): $(MANIFESTS) constraints.txt
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITABLE)' || { \
+	    echo >&2 "Python 3.11, 3.12 or 3.13 is needed: install one, or name it:" \
+	        "make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -q -c constraints.txt uv || echo >&2 "uv cannot be had here: pip does its work"
+	@install() { \
+	    $(BIN)/uv pip install -q --python $(BIN)/python "$$@" || { \
+	        echo >&2 "installing with pip instead"; $(BIN)/python -m pip install -q "$$@"; }; }; \
+	echo "installing what constraints.txt lists" && install --no-deps -r constraints.txt && \
+	echo "installing $(MEMBERS)" && install --no-deps --no-build-isolation $(MEMBERS:%=-e %)
+	@touch $@
+
+demo: $(STAMP) ## run the main job: the same template pipeline with models of every backend
+	$(BIN)/python examples/demo.py $(ARGS)
+
+test: $(STAMP) ## run the whole test suite (ARGS="-k prefetch" for a part)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## ruff
+	$(BIN)/ruff check $(ARGS)
+
+format: $(STAMP) ## bring every file into ruff's format
+	$(BIN)/ruff check --fix-only -q
+	$(BIN)/ruff format
+
+format-check: $(STAMP) ## is every file in ruff's format?
+	$(BIN)/ruff format --check
+
+types: $(STAMP) ## mypy
+	$(BIN)/mypy $(ARGS)
+
+contracts: $(STAMP) ## import-linter: who may import whom
+	$(BIN)/lint-imports --no-logo
+
+check: lint format-check types contracts ## everything but the tests
+
+constraints: $(STAMP) ## pin the newest versions that fit anew in constraints.txt
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+	    $(MEMBERS:%=%/pyproject.toml) --group pyproject.toml:dev -o $(VENV)/constraints.txt
+	grep -E '^[A-Za-z0-9]' $(VENV)/constraints.txt > constraints.txt
+
+clean: ## remove the environment and what builds and checks leave
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo-output

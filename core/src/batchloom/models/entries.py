@@ -1,0 +1,243 @@
+"""The entry points of installed packages: scanned once, loaded one at a time."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import batchloom
+from batchloom.errors import PluginDisabledError, PluginImportError, PluginVersionError
+
+if TYPE_CHECKING:
+    from importlib_metadata import EntryPoint
+
+GROUPS = ("batchloom.models", "batchloom.adapters", "batchloom.metrics", "batchloom.plugins")
+DISABLE = "BATCHLOOM_DISABLE_PLUGINS"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry point, with what its package says of itself.
+
+    Attributes
+    ----------
+    group, key, value : str
+        ``batchloom.models``, ``acme/Forecaster`` and ``acme_models.forecaster:Forecaster``.
+    package, version : str
+        The distribution's normalised name and its version.
+    requires : tuple of str
+        The distribution's own requirements.
+    """
+
+    group: str
+    key: str
+    value: str
+    package: str
+    version: str
+    requires: tuple[str, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        """The part of the key before the slash."""
+        return self.key.partition("/")[0]
+
+    @property
+    def owner(self) -> str:
+        """The package and its version, as people write them."""
+        return f"{self.package} {self.version}"
+
+    @property
+    def owns_namespace(self) -> bool:
+        """Whether the package is the one that the namespace belongs to."""
+        return self.package == f"batchloom-{normalised(self.namespace)}"
+
+    def __str__(self) -> str:
+        return f"entry point {self.key!r} ({self.value}) of {self.owner} in the group {self.group}"
+
+
+_lock = threading.Lock()
+_scanned: dict[str, tuple[Entry, ...]] | None = None
+
+
+def entries(group: str) -> tuple[Entry, ...]:
+    """Return the entry points of a group; the metadata is scanned at the first call.
+
+    Parameters
+    ----------
+    group : str
+        One of `GROUPS`.
+    """
+    global _scanned
+    found = _scanned
+    if found is None:
+        with _lock:
+            if _scanned is None:
+                _scanned = _scan()
+            found = _scanned
+    return found[group]
+
+
+def forget() -> None:
+    """Have the metadata scanned again at the next call, with packages installed since."""
+    global _scanned
+    import importlib
+
+    with _lock:
+        importlib.invalidate_caches()
+        _scanned = None
+
+
+def normalised(name: str) -> str:
+    """Normalise the name of a distribution (PyPA's rule: case, and runs of ``-_.``)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def disabled_by(entry: Entry, name: str | None = None) -> str | None:
+    """Return the word of ``BATCHLOOM_DISABLE_PLUGINS`` that switches an entry point off.
+
+    Parameters
+    ----------
+    entry : Entry
+        The entry point.
+    name : str, optional
+        The name asked for, where the entry point is a resolver of many.
+    """
+    words = os.environ.get(DISABLE, "").replace(",", " ").split()
+    if not words:
+        return None
+    mine = {"*", entry.key, entry.namespace, f"{entry.namespace}/*", name}
+    return next((word for word in words if word in mine or normalised(word) == entry.package), None)
+
+
+def check_enabled(entry: Entry, asked: str) -> None:
+    """Refuse an entry point that is switched off.
+
+    Raises
+    ------
+    PluginDisabledError
+        If a word of ``BATCHLOOM_DISABLE_PLUGINS`` matches it.
+    """
+    if word := disabled_by(entry, asked):
+        raise PluginDisabledError(
+            f"{asked!r} is provided by {entry.owner}, which is switched off by {word!r} in the "
+            f"environment variable {DISABLE}"
+        )
+
+
+def wrong_version(entry: Entry) -> str | None:
+    """Return the requirement on core that this core does not meet."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for each in entry.requires:
+        try:
+            requirement = Requirement(each)
+        except InvalidRequirement:
+            continue
+        if normalised(requirement.name) != "batchloom":
+            continue
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        if not requirement.specifier.contains(batchloom.__version__, prereleases=True):
+            return each
+    return None
+
+
+def load(entry: Entry) -> Any:
+    """Import what an entry point names.
+
+    Raises
+    ------
+    PluginVersionError
+        If its package asks for another version of core; nothing has been imported then.
+    PluginImportError
+        If the import fails, whatever it raises.
+    """
+    from importlib_metadata import EntryPoint
+
+    if requirement := wrong_version(entry):
+        raise PluginVersionError(
+            f"{entry.owner} asks for {requirement}, and this is batchloom {batchloom.__version__}. "
+            f"Install versions that fit: pip install --upgrade batchloom {entry.package}"
+        )
+    try:
+        return EntryPoint(name=entry.key, value=entry.value, group=entry.group).load()
+    except (Exception, SystemExit) as exc:
+        raise import_failure(entry, exc) from exc
+
+
+def import_failure(entry: Entry, exc: BaseException) -> PluginImportError:
+    """Describe why the code behind an entry point could not be imported."""
+    cause = f"{type(exc).__name__}: {exc}"
+    return PluginImportError(f"the {entry} cannot be imported: {cause}. {_advice(entry, exc)}")
+
+
+def _advice(entry: Entry, exc: BaseException) -> str:
+    module = entry.value.partition(":")[0].strip()
+    reinstall = f"pip install --force-reinstall {entry.package}"
+    if isinstance(exc, ModuleNotFoundError) and exc.name:
+        if module == exc.name or module.startswith(exc.name + "."):
+            return (
+                f"The package's own module is not there, so its metadata may be left over: "
+                f"{reinstall}, or pip uninstall {entry.package}"
+            )
+        return f"It needs the module {exc.name!r}, which is not installed; {reinstall} brings it"
+    if isinstance(exc, AttributeError):
+        return f"Its metadata and its code may be of two versions: {reinstall}"
+    return f"The fault is in {entry.package} or in what it imports; other models are not affected"
+
+
+def _scan() -> dict[str, tuple[Entry, ...]]:
+    found: dict[str, dict[Entry, None]] = {group: {} for group in GROUPS}
+    packages: dict[int, tuple[str, str, tuple[str, ...]]] = {}
+    for point in _points():
+        if point.group in found and point.dist is not None:
+            if id(point.dist) not in packages:
+                packages[id(point.dist)] = _package(point.dist)
+            entry = Entry(point.group, point.name, point.value, *packages[id(point.dist)])
+            found[point.group][entry] = None  # equal entry points can come twice
+    return {group: tuple(each) for group, each in found.items()}
+
+
+def _points() -> Iterable[EntryPoint]:
+    import importlib_metadata
+
+    try:
+        return list(importlib_metadata.entry_points())
+    except Exception:
+        # One package's metadata is broken; which one, only a slower walk can tell.
+        return list(_points_one_by_one(importlib_metadata.distributions()))
+
+
+def _points_one_by_one(distributions: Iterable[Any]) -> Iterator[EntryPoint]:
+    import warnings
+
+    seen: set[str] = set()
+    for each in distributions:
+        name = _package(each)[0]
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            yield from list(each.entry_points)
+        except Exception as exc:
+            warnings.warn(f"ignored the unreadable metadata of {name}: {exc!r}", stacklevel=2)
+
+
+def _package(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
+    try:
+        name = distribution.metadata["Name"]
+        version = distribution.metadata["Version"]
+        requires = tuple(distribution.requires or ())
+    except Exception:
+        return _folder_name(distribution), "of unknown version", ()
+    return normalised(name or _folder_name(distribution)), version or "of unknown version", requires
+
+
+def _folder_name(distribution: Any) -> str:
+    # Metadata without a METADATA file is what an interrupted uninstall leaves behind.
+    folder = getattr(distribution, "_path", None)
+    return normalised(getattr(folder, "name", "").partition("-")[0] or "a package without a name")

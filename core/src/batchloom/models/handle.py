@@ -1,0 +1,276 @@
+"""A live model and all that core knows of it: its lock, its settings, its name, its hooks."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchloom.errors import ModelConfigError, ModelNotBuiltError
+from batchloom.models import lifecycle
+from batchloom.models.base import BaseModel
+from batchloom.models.calls import Calls, calls_on
+from batchloom.models.lock import ModelLock
+from batchloom.models.protocol import METHODS, RunInfo
+from batchloom.models.spec import ModelSpec, model_label
+
+if TYPE_CHECKING:
+    from batchloom.batch import Batch
+
+__all__ = ["LockedModel", "ModelHandle", "ModelSpec", "handle_of"]
+
+
+class ModelHandle:
+    """One live model.
+
+    Attributes
+    ----------
+    model : object
+        What a user gets: a `BaseModel` itself; for any other object a `LockedModel` before it.
+    name, registered_name : str, str or None
+        What the pipeline calls it, and what `load_model` finds its class by.
+    config : dict
+        The config it was made with.
+    version : int
+        How often the model was written to: built, loaded, trained, or given an end of epoch.
+    """
+
+    def __init__(self, raw: Any, spec: ModelSpec, config: Mapping[str, Any] | None = None) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.config = dict(config or {})
+        self.version = 0
+        self.is_built = False
+        self.also_reads: str | None = None  # a class whose files a user vouches for
+        self.lock = ModelLock()
+        self.calls: Calls = calls_on(raw)
+        self.model: Any = raw if isinstance(raw, BaseModel) else LockedModel(self)
+
+    @property
+    def registered_name(self) -> str | None:
+        """The name that `load_model` finds the class by."""
+        return self.spec.registered_name
+
+    @property
+    def data_args(self) -> tuple[str, ...]:
+        """Arguments that are data."""
+        return tuple(getattr(self.calls.model, "data_args", ()))
+
+    @property
+    def literal_args(self) -> tuple[str, ...]:
+        """Arguments that are plain options."""
+        return tuple(getattr(self.calls.model, "literal_args", ()))
+
+    @property
+    def predict_is_thread_safe(self) -> bool:
+        """Whether several threads may predict at once."""
+        return bool(getattr(self.calls.model, "predict_is_thread_safe", False))
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether the model asks for the run to end after this epoch."""
+        return bool(getattr(self.calls.model, "stop_training", False))
+
+    def build(self, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> None:
+        """Make the model."""
+        with self._operation(self.lock.write()):
+            self.version += 1
+            lifecycle.build_model(self, args, dict(kwargs or {}))
+            self.is_built = True
+
+    def load(self, path: str | os.PathLike[str] | None, **kwargs: Any) -> None:
+        """Read the model from a saved file."""
+        if path is None and isinstance(self.calls.model, BaseModel):
+            raise ModelConfigError(f"{self.label}: load=True needs path=, the saved file")
+        with self._operation(self.lock.write()):
+            self.version += 1
+            lifecycle.load_model(self, path, kwargs)
+            self.is_built = True
+
+    def begin_run(self, run: RunInfo) -> None:
+        """Tell the model of a run, before it is first trained in it."""
+        with self._operation(self.lock.write()):
+            if self.stop_training:
+                self.calls.model.stop_training = False
+            self.calls.begin_run(run)
+
+    def train(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None = None
+    ) -> Any:
+        """Train on one batch; None means that there is no output."""
+        with self._operation(self.lock.write()):
+            self.version += 1
+            output = lifecycle.train_model(self, args, kwargs, batch)
+            self.is_built = True
+            return output
+
+    def predict(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None = None
+    ) -> Any:
+        """Predict for one batch."""
+        shared = self.predict_is_thread_safe
+        with self._operation(self.lock.read() if shared else self.lock.write()):
+            return lifecycle.predict_model(self, args, kwargs, batch)
+
+    def end_epoch(self, epoch: int, last: bool) -> Any:
+        """Finish an epoch in which the model was trained; a value is the train step's output."""
+        with self._operation(self.lock.write()):
+            self.version += 1
+            return lifecycle.end_epoch(self, epoch, last)
+
+    def abandon_run(self) -> None:
+        """Have the model drop what it has gathered: the run ended early."""
+        with self._operation(self.lock.write()):
+            self.calls.abandon_run()
+
+    def save(self, path: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Write the model into one file.
+
+        Raises
+        ------
+        ModelNotBuiltError
+            If it was never built, loaded or trained.
+        SaveError
+            If the file cannot be written.
+        """
+        with self._operation(self.lock.write()):
+            if not self.is_built:
+                raise ModelNotBuiltError(
+                    f"{self.label} cannot be saved: it has not been built, loaded or trained yet"
+                )
+            lifecycle.save_model(self, path, kwargs)
+
+    def describe(self) -> str:
+        """Say in a line what the model is."""
+        return ", ".join(each for each in (self.spec.describe(), self.calls.describe()) if each)
+
+    @property
+    def label(self) -> str:
+        """How errors call the model: ``model 'clf' (sklearn/SGDClassifier)``."""
+        return model_label(self.name, self.registered_name, self.spec.model_class)
+
+    # The hooks' last implementation: what an operation does once its plug-ins had their say.
+
+    def call_build(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Call the model's build."""
+        self.calls.build(args, kwargs)
+
+    def call_load(self, path: str | os.PathLike[str] | None, kwargs: Mapping[str, Any]) -> None:
+        """Verify a saved file and call the model's load."""
+        from batchloom.models.saved import read_into
+
+        if path is None:
+            self.calls.load(None, kwargs)
+        else:
+            read_into(self, Path(path), kwargs)
+
+    def call_save(self, path: str | os.PathLike[str], kwargs: Mapping[str, Any]) -> None:
+        """Call the model's save and put the file in place."""
+        from batchloom.models.saved import write_from
+
+        write_from(self, Path(path), kwargs)
+
+    @contextmanager
+    def _operation(self, lock: AbstractContextManager[None]) -> Iterator[None]:
+        settings = self.spec.settings
+        try:
+            with lock, settings() if settings else nullcontext():
+                yield
+        except Exception as exc:
+            add_note_once(exc, self.label)
+            raise
+
+
+class LockedModel:
+    """Stands before an object that is no `BaseModel`.
+
+    The five methods of the protocol take the model's lock and pass through the hooks; everything
+    else is the object's own.
+    """
+
+    __slots__ = ("__weakref__", "_handle")
+    _handle: ModelHandle
+
+    def __init__(self, handle: ModelHandle) -> None:
+        object.__setattr__(self, "_handle", handle)
+
+    def build(self, *args: Any, **kwargs: Any) -> None:
+        """Make the model."""
+        self._handle.build(args, kwargs)
+
+    def load(self, path: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
+        """Read the model from a saved file."""
+        self._handle.load(path, **kwargs)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Learn from one batch."""
+        return self._handle.train(args, kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Predict for one batch."""
+        return self._handle.predict(args, kwargs)
+
+    def save(self, path: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Write the model into one file."""
+        self._handle.save(path, **kwargs)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        # isinstance in a user's action means the class that the user wrote.
+        return type(self._handle.calls.model)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handle.calls.model, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._handle.calls.model, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._handle.calls.model, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*METHODS, *dir(self._handle.calls.model)})
+
+    def __repr__(self) -> str:
+        return repr(self._handle.calls.model)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LockedModel, (self._handle,)
+
+
+_making = threading.Lock()
+# The handle keeps its object alive, so an id cannot come to mean another object.
+_of_objects: weakref.WeakValueDictionary[int, ModelHandle] = weakref.WeakValueDictionary()
+
+
+def handle_of(model: Any) -> ModelHandle:
+    """Return the handle of a live model; it gets one if it has none."""
+    if type(model) is LockedModel:
+        return model._handle
+    handle = model._handle if isinstance(model, BaseModel) else _of_objects.get(id(model))
+    if handle is not None:
+        return handle
+    with _making:
+        handle = model._handle if isinstance(model, BaseModel) else _of_objects.get(id(model))
+        return handle or attach(model, ModelSpec.of(model), getattr(model, "config", None))
+
+
+def attach(raw: Any, spec: ModelSpec, config: Any = None) -> ModelHandle:
+    """Give a model its handle."""
+    handle = ModelHandle(raw, spec, config if isinstance(config, Mapping) else None)
+    if isinstance(raw, BaseModel):
+        raw._handle = handle
+    else:
+        # An object that came ready-made may be fitted; core cannot tell.
+        _of_objects[id(raw)] = handle
+    return handle
+
+
+def add_note_once(exc: BaseException, note: str) -> None:
+    """Add a note to an exception unless it has that note."""
+    if note not in getattr(exc, "__notes__", ()):
+        exc.add_note(note)
