@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 from batchloom.errors import ModelConfigError
 from batchloom.models import RunInfo
 
+from . import labels
 from .config import Settings
 from .gather import Gathered
 from .inputs import Samples, check_weights
@@ -22,7 +23,7 @@ class Collect:
     ----------
     estimator : estimator
     settings : Settings
-        ``fit_at`` and the bounds of what may be gathered.
+        ``fit_at``, the bounds of what may be gathered, and ``classes``: all labels allowed.
     """
 
     fits_per_batch = False
@@ -30,6 +31,7 @@ class Collect:
     def __init__(self, estimator: Any, settings: Settings) -> None:
         self.estimator = estimator
         self.settings = settings
+        self.classes = labels.from_config(settings.classes)
         self.gathered = self._nothing()
 
     def begin_run(self, run: RunInfo) -> None:
@@ -49,6 +51,8 @@ class Collect:
     def check(self, samples: Samples) -> None:
         """Refuse a batch that does not go with those gathered before, or is too much."""
         check_weights(self.estimator, "fit", samples.sample_weight)
+        if self.classes is not None and samples.y is not None:
+            self.classes.check(samples.y)
         self.gathered.check(samples)
 
     def train(self, samples: Samples) -> None:

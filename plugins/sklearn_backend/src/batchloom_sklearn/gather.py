@@ -173,6 +173,8 @@ def _check_alike(name: str, first: Any, other: Any) -> None:
         )
     if hasattr(first, "columns"):
         _check_columns(name, list(first.columns), list(other.columns))
+        for column in first.columns if library(first) == "pandas" else ():
+            _check_categories(f"{name}[{column!r}]", first[column].dtype, other[column].dtype)
     elif isinstance(first, np.ndarray) or sparse.issparse(first):
         _check_arrays(name, first, other)
 
@@ -187,6 +189,17 @@ def _check_columns(name: str, first: list[Any], other: list[Any]) -> None:
         f"the columns of {name} are not those of the first batch, {first} ({what}). Choose them in the "
         "same order in every batch"
     )
+
+
+def _check_categories(name: str, first: Any, other: Any) -> None:
+    categorical = str(first) == "category"
+    if categorical != (str(other) == "category") or (
+        categorical and first.ordered and first != other
+    ):
+        raise ModelInputError(
+            f"{name} is of dtype {other!r} in this batch and was {first!r} in the first one. Give the "
+            "column its categories where the data come from, the same for all batches"
+        )
 
 
 def _check_arrays(name: str, first: Any, other: Any) -> None:

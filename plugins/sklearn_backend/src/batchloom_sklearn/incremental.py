@@ -16,6 +16,9 @@ from .estimators import has_learned, needs_no_fit, parts
 # What the first call of partial_fit needs at least as many rows as: class -> parameter.
 _FIRST_BATCH = {"MiniBatchKMeans": "n_clusters", "IncrementalPCA": "n_components"}
 
+# What these transform into changes its number of columns while they learn.
+_UNSTEADY = ("Birch", "SelectFromModel")
+
 
 def obstacle(estimator: Any) -> str | None:
     """Say why an estimator cannot learn batch by batch, or None if it can.
@@ -30,12 +33,13 @@ def obstacle(estimator: Any) -> str | None:
 
 
 def _obstacle_in_steps(pipeline: Pipeline) -> str | None:
-    for name, step in pipeline.steps:
-        if step is None or step == "passthrough":
-            continue
+    steps = [(name, step) for name, step in pipeline.steps if step not in (None, "passthrough")]
+    for name, step in steps:
         why = obstacle(step)
         if why is not None:
             return f"its step {name!r} cannot: {why}"
+        if type(step).__name__ in _UNSTEADY and step is not steps[-1][1]:
+            return f"its step {name!r} ({type(step).__name__}) gives other columns as it learns"
     return None
 
 
