@@ -112,13 +112,13 @@ def learn(estimator: Any, x: Any, y: Any, sample_weight: Any, classes: Any) -> N
     y : array-like of shape (n_samples,) or None
     sample_weight : array-like of shape (n_samples,) or None
     classes : array-like or None
-        For the first call of a classifier.
+        All labels, in the first call of a classifier.
     """
     if isinstance(estimator, Pipeline):
         _learn_step_by_step(estimator, x, y, sample_weight, classes)
     elif hasattr(estimator, "partial_fit"):
         given = {} if sample_weight is None else {"sample_weight": sample_weight}
-        if _wants_classes(estimator) and _told_classes(estimator) is None:
+        if classes is not None and _wants_classes(estimator):
             given["classes"] = classes
         estimator.partial_fit(*_data(x, y), **given)
 

@@ -95,10 +95,13 @@ class Outputs:
         return _mapped(output, lambda name: None if name in METHODS else float("nan"))
 
     def _check_name(self, name: Any) -> None:
-        names = self.names()
-        if name in names or (name not in VALUES and is_metric(name)):
-            return
-        raise UnknownNameError("output", name, names, f"of {self.title}", self._why_not(name))
+        if name in METHODS:
+            known = hasattr(self.estimator, METHODS[name])
+        else:
+            known = name in self.names() if name in VALUES else is_metric(name)
+        if not known:
+            names, hint = self.names(), self._why_not(name)
+            raise UnknownNameError("output", name, names, f"of {self.title}", hint)
 
     def _why_not(self, name: Any) -> str:
         if name in METHODS:
@@ -106,7 +109,7 @@ class Outputs:
         if name == "loss":
             return "Its loss function is not one that can be computed on a batch; 'score' may do"
         hint = "The names of sklearn.metrics, such as 'accuracy', are outputs too"
-        return hint + nearest(str(name), metric_names())
+        return hint + nearest(str(name), {*METHODS, *VALUES, *metric_names()} - set(self.names()))
 
     def _scores_without_y(self, name: str) -> bool:
         # Clusterings and decompositions are scored on their rows alone.

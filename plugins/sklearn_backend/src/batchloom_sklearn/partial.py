@@ -48,6 +48,7 @@ class PartialFit:
         self.estimator = estimator
         self.run: RunInfo | None = None
         self.needs_classes = takes_classes(estimator)
+        self.has_told_classes = known_classes(estimator) is not None
         self.classes = labels.from_config(settings.classes)
         if self.classes is not None and not self.needs_classes:
             raise ModelConfigError(f"{title} has no classes: leave config['classes'] out")
@@ -65,9 +66,11 @@ class PartialFit:
 
     def train(self, samples: Samples) -> None:
         """Learn from a batch that passed `check`."""
-        classes = self.classes.labels if self.classes is not None else None
+        tells = self.classes is not None and not self.has_told_classes
+        classes = self.classes.labels if tells else None
         with samples.trusted():
             learn(self.estimator, samples.x, samples.y, samples.sample_weight, classes)
+        self.has_told_classes = True
 
     def end_epoch(self, last: bool) -> Samples | None:
         """Do nothing: everything has been learned."""
