@@ -89,6 +89,20 @@ def with_parameters(estimator: Any, params: Mapping[str, Any]) -> Any:
         raise ModelConfigError(str(exc)) from exc
 
 
+def contradiction(estimator: Any, params: Mapping[str, Any]) -> str:
+    """Say which plain parameter an estimator has another value of, or nothing.
+
+    Arrays, estimators and None are not compared.
+    """
+    actual = estimator.get_params()
+    for key, value in params.items():
+        if not isinstance(value, (bool, int, float, str)) or key not in actual:
+            continue
+        if isinstance(actual[key], (bool, int, float, str)) and actual[key] != value:
+            return f"the config says {key}={value!r}, and the file {key}={actual[key]!r}"
+    return ""
+
+
 def is_fitted(estimator: Any) -> bool:
     """Whether it can predict or transform; one that needs no fit always can."""
     if isinstance(estimator, Pipeline):

@@ -257,6 +257,10 @@ class SklearnModel(BaseModel):
             raise ModelConfigError(
                 f"the file holds a {type(estimator).__name__}, and a {wanted.__name__} was asked for"
             )
+        if conflict := estimators.contradiction(estimator, self._params):
+            raise ModelConfigError(
+                f"{conflict}: a loaded estimator keeps its parameters. Leave them out of the config"
+            )
 
     def _built(self) -> Any:
         if self.estimator is None:

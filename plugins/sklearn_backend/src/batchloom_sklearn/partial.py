@@ -48,7 +48,7 @@ class PartialFit:
         self.estimator = estimator
         self.run: RunInfo | None = None
         self.needs_classes = takes_classes(estimator)
-        self.has_told_classes = known_classes(estimator) is not None
+        self.is_first = True  # of the calls of partial_fit in this process
         self.classes = labels.from_config(settings.classes)
         if self.classes is not None and not self.needs_classes:
             raise ModelConfigError(f"{title} has no classes: leave config['classes'] out")
@@ -66,11 +66,11 @@ class PartialFit:
 
     def train(self, samples: Samples) -> None:
         """Learn from a batch that passed `check`."""
-        tells = self.classes is not None and not self.has_told_classes
+        tells = self.is_first and self.classes is not None
         classes = self.classes.labels if tells else None
-        with samples.trusted():
+        with samples.trusted(parameters=not self.is_first):
             learn(self.estimator, samples.x, samples.y, samples.sample_weight, classes)
-        self.has_told_classes = True
+        self.is_first = False
 
     def end_epoch(self, last: bool) -> Samples | None:
         """Do nothing: everything has been learned."""

@@ -18,6 +18,7 @@ CHECKED: frozenset[str] = frozenset(
 """Types that are trusted once their indices have been found to lie within bounds."""
 
 _TABLE = """
+functools: partial
 numpy: dtype max mean median min sum
 scipy._lib.array_api_compat.numpy._aliases: asarray
 scipy.interpolate._bsplines: BSpline
@@ -44,6 +45,7 @@ sklearn.model_selection._split: GroupKFold KFold LeaveOneOut RepeatedKFold Repea
 sklearn.multiclass: _ConstantPredictor
 sklearn.neural_network._stochastic_optimizers: AdamOptimizer SGDOptimizer
 sklearn.utils._bunch: Bunch
+sklearn.utils.validation: check_array
 """
 
 
