@@ -72,6 +72,18 @@ def test_objects_in_steps_are_copied(drive):
 
 
 @pytest.mark.parametrize(
+    ("name", "wrap"),
+    [("OneVsRestClassifier", lambda each: {"estimator": each}),
+     ("VotingClassifier", lambda each: {"estimators": [("clf", each)]}),
+     ("Pipeline", lambda each: {"steps": [("clf", each)]})],
+)  # fmt: skip
+def test_objects_inside_are_not_changed_by_a_run(drive, iris, name, wrap):
+    given = SGDClassifier()
+    drive.train(drive.make(f"sklearn/{name}", wrap(given)), *iris)
+    assert given.random_state is None and not hasattr(given, "coef_")
+
+
+@pytest.mark.parametrize(
     ("steps", "told"),
     [
         ([("scaler", "StandadScaler")], "StandardScaler"),

@@ -207,23 +207,21 @@ def test_a_crafted_file_crashes_skops_and_not_us(tmp_path, forest, iris):
     np.save(tmp_path / "x.npy", iris[0])
     code = """
         import sys
-        import numpy as np, skops.io
         from pathlib import Path
+        import numpy as np, skops.io
         from batchloom_sklearn import files
         folder = Path(sys.argv[1])
-        x = np.load(folder / "x.npy")
-        if sys.argv[2] == "checked":
-            try:
-                files.load(folder, False, ())
-            except ValueError as exc:
-                sys.exit(str(exc))
-        skops.io.load(folder / "estimator.skops", trusted=["sklearn.tree._tree.Tree"]).predict(x)
+        try:
+            files.load(folder, False, ())
+        except ValueError as exc:
+            print(exc, flush=True)
+        loaded = skops.io.load(folder / "estimator.skops", trusted=["sklearn.tree._tree.Tree"])
+        loaded.predict(np.load(folder / "x.npy"))
     """
     run = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
-    unchecked = subprocess.run([*run, "unchecked"], capture_output=True, timeout=60, check=False)
-    checked = subprocess.run([*run, "checked"], capture_output=True, text=True, timeout=60, check=False)
-    assert unchecked.returncode < 0  # a signal
-    assert checked.returncode == 1 and "out of range" in checked.stderr
+    done = subprocess.run(run, capture_output=True, text=True, timeout=100, check=False)
+    assert "out of range" in done.stdout
+    assert done.returncode < 0  # a signal
 
 
 def test_a_type_that_nobody_trusts(tmp_path, iris):

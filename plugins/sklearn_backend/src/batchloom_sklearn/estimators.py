@@ -162,7 +162,10 @@ def _names_random_state(key: str) -> bool:
 def _value(key: str, value: Any) -> Any:
     if key == "steps" or key.endswith("__steps"):
         return _steps(value)
-    return from_description(value) if _is_description(value) else value
+    if _is_description(value) or (hasattr(value, "get_params") and not isinstance(value, type)):
+        return from_description(value)
+    # Estimators stand in lists too, and setting their random states must not reach the user's own.
+    return copy.deepcopy(value) if isinstance(value, (list, tuple)) else value
 
 
 def _is_description(value: Any) -> bool:

@@ -117,8 +117,8 @@ def _dump_skops(estimator: Any, file: Path, trusted: Collection[str]) -> None:
         )
     if unknown := sorted(strange - set(trusted)):
         raise SaveError(
-            f"{title} holds {', '.join(unknown)}, which is not of scikit-learn and would not be trusted "
-            f"when loading. Vouch for it, here and in load_model: trusted={unknown!r}. {_UNSAFE_WAY}"
+            f"{title} holds {', '.join(unknown)}, which would not be trusted when loading. Vouch for "
+            f"it, here and in load_model: trusted={unknown!r}. {_UNSAFE_WAY}"
         )
 
 

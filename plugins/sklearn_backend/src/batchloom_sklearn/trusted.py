@@ -39,12 +39,13 @@ sklearn.metrics._dist_metrics: ChebyshevDistance64 EuclideanDistance64 Manhattan
 sklearn.metrics._ranking: roc_auc_score
 sklearn.metrics._regression: mean_absolute_error mean_squared_error r2_score
     root_mean_squared_error
-sklearn.metrics._scorer: _PassthroughScorer _Scorer
+sklearn.metrics._scorer: _CurveScorer _PassthroughScorer _Scorer
 sklearn.model_selection._split: GroupKFold KFold LeaveOneOut RepeatedKFold RepeatedStratifiedKFold
     ShuffleSplit StratifiedKFold StratifiedShuffleSplit TimeSeriesSplit
 sklearn.multiclass: _ConstantPredictor
 sklearn.neural_network._stochastic_optimizers: AdamOptimizer SGDOptimizer
 sklearn.utils._bunch: Bunch
+sklearn.utils._metadata_requests: MetadataRequest MethodMetadataRequest
 sklearn.utils.validation: check_array
 """
 
