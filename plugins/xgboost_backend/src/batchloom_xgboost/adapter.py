@@ -1,4 +1,4 @@
-"""Models from XGBoost's own objects: an estimator, its class, or a Booster where a name may stand."""
+"""Models from XGBoost's own objects: an estimator, its class or a Booster in a name's place."""
 
 from __future__ import annotations
 

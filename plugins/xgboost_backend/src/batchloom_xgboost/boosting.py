@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from batchloom.errors import ModelInputError
 from batchloom_xgboost.library import xgboost as xgb
-from batchloom_xgboost.parameters import Parameters, first_line
+from batchloom_xgboost.parameters import Parameters, reason
 
 History = list[dict[str, float]]
 Progress = Callable[[str, int, "int | None"], None]
@@ -62,7 +61,7 @@ def boost(
                 callbacks=[*parameters.callbacks, _RoundsInBar(parameters.rounds, progress)],
             )
     except xgb.core.XGBoostError as exc:
-        raise ModelInputError(f"XGBoost refuses to train: {first_line(exc)}") from exc
+        raise ModelInputError(f"XGBoost refuses to train: {reason(exc)}") from exc
     return booster, rounds_of(evals_result)
 
 
@@ -85,7 +84,7 @@ def grow(booster: Any, matrix: Any, parameters: Parameters, rounds: int) -> None
             for each in range(done, done + rounds):
                 booster.update(matrix, each, fobj=parameters.objective)
     except xgb.core.XGBoostError as exc:
-        raise ModelInputError(f"XGBoost refuses to train: {first_line(exc)}") from exc
+        raise ModelInputError(f"XGBoost refuses to train: {reason(exc)}") from exc
 
 
 def evaluate(booster: Any, matrices: Mapping[str, Any], parameters: Parameters) -> dict[str, float]:
@@ -106,12 +105,6 @@ def rounds_of(evals_result: Mapping[str, Mapping[str, Sequence[Any]]]) -> Histor
     }
     n = max(map(len, columns.values()), default=0)
     return [{"round": i, **{k: _value(v[i]) for k, v in columns.items()}} for i in range(n)]
-
-
-def metric_names(booster: Any) -> list[str]:
-    """List the metrics that a booster is evaluated by."""
-    metrics = json.loads(booster.save_config())["learner"]["metrics"]
-    return [each["name"] for each in metrics]
 
 
 def _value(entry: Any) -> float:

@@ -1,4 +1,4 @@
-"""The categories of one column, and the codes that they keep whatever order a batch brings them in."""
+"""The categories of one column, and the codes that they keep in whatever order they come."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class CategoryTable:
 
     def _refuse(self, column: str, strange: Any) -> None:
         raise ModelInputError(
-            f"x: column {column!r} holds the categories {list(strange)[:5]}, which training never saw. "
-            f"It saw {self.values[:10]}{' and more' if len(self.values) > 10 else ''}. "
+            f"x: column {column!r} holds the categories {list(strange)[:5]}, "
+            f"which training never saw. It saw {self.values[:10]}{' and more' if len(self.values) > 10 else ''}. "
             'Set unseen_categories to "missing" to predict for them as for a missing value'
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchloom.errors import ModelInputError
+from batchloom_xgboost.asked import HISTORY, check_asked, pick
 from batchloom_xgboost.boosting import History, boost
 from batchloom_xgboost.classes import Classes
 from batchloom_xgboost.learned import Learned, Task
@@ -29,10 +30,13 @@ class Collect:
 
     def __init__(self, task: Task, learned: Learned | None) -> None:
         self.task, self.learned = task, learned
+        self._output: Any = None
         self._begin_epoch()
 
     def train(self, arguments: Mapping[str, Any], output: Any) -> None:
-        """Keep a copy of a batch. There is nothing to tell about it before training."""
+        """Keep a copy of a batch. What `output` asks for is there when the epoch ends."""
+        check_asked(output, self.task.parameters, HISTORY)
+        self._output = output
         rows = self._reader.read(arguments, learn=True)
         if self._hold_out is None:
             self._training.add(rows)
@@ -41,13 +45,19 @@ class Collect:
         self._training.add(rows.take(~held))
         self._held_out.add(rows.take(held))
 
-    def end_epoch(self, last: bool) -> History | None:
-        """Train if it is time to, and return the history of the training."""
+    def end_epoch(self, last: bool) -> Any:
+        """Train if it is time to, and return the history of the training, or what was asked for.
+
+        Returns
+        -------
+        list of dict, or of float
+            The history; for ``"loss"`` or a metric, its value on the training data in each round.
+        """
         try:
             if not self.gathered_rows or not (last or self._fits_every_epoch):
                 return None
             self.learned = self._fit()
-            return self.learned.history
+            return self._asked_of(self.learned.history)
         finally:
             self.drop()
             if not last:
@@ -83,8 +93,18 @@ class Collect:
         self._folder = SpoolFolder(settings.spool or True) if settings.on_disk else None
         self._training = Gathered(settings, self._spool("train"))
         self._held_out = Gathered(settings, self._spool("validation"))
-        fraction, seed = settings.eval_fraction, self.task.run.seed
-        self._hold_out = None if fraction is None else HoldOut(fraction, seed or 0)
+        fraction, seed = settings.eval_fraction, self.task.parameters.seed
+        self._hold_out = None if fraction is None else HoldOut(fraction, seed)
+
+    def _asked_of(self, history: History) -> Any:
+        if self._output in (None, HISTORY):
+            return history
+        columns = {
+            name.removeprefix("train-"): [row[name] for row in history]
+            for name in history[0]
+            if name.startswith("train-")
+        }
+        return pick(self._output, {**columns, HISTORY: history})
 
     def _spool(self, name: str) -> Spool | None:
         return None if self._folder is None else Spool(self._folder, name)
@@ -127,8 +147,8 @@ class Collect:
         gathered.flush()
         if not len(gathered):
             raise ModelInputError(
-                f"eval_fraction={self.task.settings.eval_fraction} left no rows for training or for "
-                f"validation, of {self.gathered_rows}"
+                f"eval_fraction={self.task.settings.eval_fraction} left no rows for training "
+                f"or for validation, of {self.gathered_rows}"
             )
         return self._sorted(gathered)
 

@@ -1,4 +1,4 @@
-"""The columns of x: every batch must bring those that training was first shown, in the same order."""
+"""The columns of x: every batch must bring those of the first, in the same order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TYPE_OF_KIND = {"b": "i", "i": "int", "u": "int", "f": "float"}
 
 
 class Columns:
-    """What x looks like, learned from the first batch, and x as the numbers that XGBoost works with.
+    """What x looks like, learned from the first batch; and x as the numbers XGBoost works with.
 
     Parameters
     ----------

@@ -57,8 +57,6 @@ class Settings:
         The labels of a classifier, where its batches should not decide.
     unseen_categories : {"error", "missing"}
         What a category is, at prediction, that training never saw.
-    trusted : bool
-        Whether a file to load comes from a source that is trusted: UBJSON needs it.
     fitted : Booster, optional
         Trees to start with; an adapted estimator puts its own here.
 
@@ -80,7 +78,6 @@ class Settings:
     eval_set: Any = None
     classes: Any = None
     unseen_categories: str = "error"
-    trusted: bool = False
     fitted: Any = None
 
     def __post_init__(self) -> None:

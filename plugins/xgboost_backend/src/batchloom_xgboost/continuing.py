@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from batchloom.errors import ModelInputError, UnknownNameError
-from batchloom_xgboost.boosting import History, evaluate, grow, metric_names, new_booster
+from batchloom.errors import ModelInputError
+from batchloom_xgboost.asked import check_asked, pick
+from batchloom_xgboost.boosting import History, evaluate, grow, new_booster
 from batchloom_xgboost.classes import Classes
 from batchloom_xgboost.learned import Learned, Task
 from batchloom_xgboost.matrix import MatrixBuilder
@@ -47,6 +48,7 @@ class Continue:
 
     def train(self, arguments: Mapping[str, Any], output: Any) -> Any:
         """Add rounds fitted to a batch; return the metrics asked for as they were before."""
+        check_asked(output, self._parameters)
         rows = self._reader.read(arguments, learn=True)
         self._refuse_split_queries(rows)
         matrix = self._matrix([rows], "batch")
@@ -75,8 +77,8 @@ class Continue:
         if run.dataset is not None and "y" in run.columns:
             return Classes(np.asarray(run.dataset.column(run.columns["y"])))
         raise ModelInputError(
-            'strategy="continue" must know all labels before the first batch, and y is no column of '
-            'the dataset: give config={"classes": [...]}'
+            'strategy="continue" must know all labels before the first batch, and y is no column '
+            'of the dataset: give config={"classes": [...]}'
         )
 
     def _started(self, matrix: Any) -> Learned:
@@ -95,18 +97,7 @@ class Continue:
             return None
         assert self.learned is not None
         metrics = evaluate(self.learned.booster, {"batch": matrix}, self._parameters)
-        values = {name.removeprefix("batch-"): value for name, value in metrics.items()}
-        loss = metric_names(self.learned.booster)
-        values |= (
-            {"loss": values[loss[0]]}
-            if loss and "eval_metric" not in self._parameters.native
-            else {}
-        )
-        asked = [output] if isinstance(output, str) else list(output)
-        for each in asked:
-            if each not in values:
-                raise UnknownNameError("output", each, values, where="of train")
-        return values[output] if isinstance(output, str) else [values[each] for each in asked]
+        return pick(output, {name.removeprefix("batch-"): v for name, v in metrics.items()})
 
     def _record(self, learned: Learned, matrix: Any) -> None:
         if self._validation is None:
@@ -131,7 +122,7 @@ class Continue:
         queries = set(np.unique(rows.fields["qid"]).tolist())
         if again := sorted(queries & self._queries):
             raise ModelInputError(
-                f"qid: the queries {again[:5]} were in an earlier batch too. A query must be whole in "
-                'its batch: make batches of whole queries, or use strategy="collect"'
+                f"qid: the queries {again[:5]} were in an earlier batch too. A query must be whole "
+                'in its batch: make batches of whole queries, or use strategy="collect"'
             )
         self._queries |= queries

@@ -20,7 +20,7 @@ from batchloom_xgboost.classes import Classes
 from batchloom_xgboost.columns import Columns
 from batchloom_xgboost.learned import Learned
 from batchloom_xgboost.library import xgboost as xgb
-from batchloom_xgboost.parameters import Parameters, first_line
+from batchloom_xgboost.parameters import Parameters, reason
 from batchloom_xgboost.tree_check import parse_model
 
 FORMAT = 1
@@ -48,11 +48,11 @@ def write(learned: Learned, config: Mapping[str, Any], directory: Path, format: 
     """
     if format not in FORMATS:
         raise ModelConfigError(f"format={format!r} is none of {', '.join(map(repr, FORMATS))}")
+    plain = dict(map(_plain_item, config.items()))
     state = {
         "format": FORMAT,
-        "config": {
-            key: value for key, value in map(_plain_item, config.items()) if _is_json(value)
-        },
+        "config": {key: value for key, value in plain.items() if _is_json(value)},
+        "omitted": [key for key, value in plain.items() if not _is_json(value)],
         "columns": _checked_columns(learned.columns),
         "classes": learned.classes.state() if learned.classes else None,
         "history": learned.history,
@@ -109,7 +109,7 @@ def read_booster(directory: Path, parameters: Parameters, *, trusted: bool) -> A
             parse_model(bytes(booster.save_raw("json")))
         booster.save_config()  # configures it now: predictions may come from several threads
     except (xgb.core.XGBoostError, TypeError) as exc:
-        raise CorruptFileError(f"XGBoost cannot read the saved model: {first_line(exc)}") from exc
+        raise CorruptFileError(f"XGBoost cannot read the saved model: {reason(exc)}") from exc
     return booster
 
 
@@ -134,9 +134,9 @@ def _trusted_bytes(path: Path, trusted: bool) -> bytes:
         raise CorruptFileError("the file holds no XGBoost model (model.json or model.ubj)")
     if not trusted:
         raise UnsafeFileError(
-            "the model is in UBJSON, which XGBoost reads without checking: a crafted or damaged file "
-            "ends the process. If you trust where it comes from, give trusted=True to load_model (or "
-            'in the config); else save it with format="json"'
+            "the model is in UBJSON, which XGBoost reads without checking: a crafted or damaged "
+            "file ends the process. If you trust where it comes from, give trusted=True to "
+            'load_model or load; else save it with format="json"'
         )
     return path.read_bytes()
 

@@ -78,7 +78,8 @@ class Task:
         count = len(classes.values)
         if count < 2:
             raise ModelInputError(
-                f"y: a classifier needs two classes at least, and there is {classes.values.tolist()}"
+                f"y: a classifier needs two classes at least, and there is "
+                f"{classes.values.tolist()} only"
             )
         if count == 2 or self.parameters.objective is not None:
             return self.parameters

@@ -13,7 +13,7 @@ except ModuleNotFoundError as exc:
     raise ImportError(
         "the models below xgboost/ need the library XGBoost, which is not installed. "
         "pip install xgboost (all systems, with GPU support), or pip install xgboost-cpu "
-        "(Linux and Windows, small). Install one of the two, never both: each writes the same files",
+        "(Linux and Windows, small). Install one of the two, never both: they share their files",
         name="xgboost",
     ) from exc
 

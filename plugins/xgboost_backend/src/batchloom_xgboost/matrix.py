@@ -8,11 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from batchloom.errors import ModelConfigError
+from batchloom.errors import ModelConfigError, ModelInputError
 from batchloom_xgboost.columns import Columns
 from batchloom_xgboost.library import xgboost as xgb
 from batchloom_xgboost.pages import Pages
-from batchloom_xgboost.parameters import Parameters
+from batchloom_xgboost.parameters import Parameters, reason
 from batchloom_xgboost.rows import Rows, concatenate
 from batchloom_xgboost.spool import SpoolFolder
 
@@ -54,14 +54,20 @@ class MatrixBuilder:
             return self._plain(pages)
         prefix = None if self.cache is None else str(self.cache.path / f"cache-{name}")
         kind = xgb.QuantileDMatrix if prefix is None else xgb.ExtMemQuantileDMatrix
-        matrix = kind(
-            _PageIterator(pages, self._arguments, prefix),
-            ref=ref,
-            missing=self.parameters.missing,
-            nthread=self.parameters.nthread,
-            max_bin=self.parameters.max_bin,
-            enable_categorical=True,
-        )
+        iterator = _PageIterator(pages, self._arguments, prefix)
+        try:
+            matrix = kind(
+                iterator,
+                ref=ref,
+                missing=self.parameters.missing,
+                nthread=self.parameters.nthread,
+                max_bin=self.parameters.max_bin,
+                enable_categorical=True,
+            )
+        except xgb.core.XGBoostError as exc:
+            raise ModelInputError(f"XGBoost refuses the data: {reason(exc)}") from exc
+        finally:
+            iterator.raise_interrupt()
         return self._weigh_columns(matrix)
 
     def _plain(self, pages: Pages) -> Any:
@@ -104,6 +110,7 @@ class _PageIterator(xgb.DataIter):
     ) -> None:
         self._pages, self._arguments = pages, arguments
         self._next = 0
+        self._interrupt: BaseException | None = None
         super().__init__(cache_prefix=cache_prefix)
 
     def reset(self) -> None:
@@ -112,6 +119,18 @@ class _PageIterator(xgb.DataIter):
     def next(self, input_data: Callable[..., Any]) -> bool:
         if self._next == len(self._pages):
             return False
-        input_data(**self._arguments(self._pages[self._next]))
+        try:
+            input_data(**self._arguments(self._pages[self._next]))
+        except Exception:
+            raise  # kept by DataIter, and raised once XGBoost has returned
+        except BaseException as exc:
+            # Ctrl-C within a callback is printed and lost, and the data would end here.
+            self._interrupt = exc
+            return False
         self._next += 1
         return True
+
+    def raise_interrupt(self) -> None:
+        """Raise what interrupted the passing on of a page, if anything did."""
+        if self._interrupt is not None:
+            raise self._interrupt

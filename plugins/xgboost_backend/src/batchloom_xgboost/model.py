@@ -30,8 +30,9 @@ from batchloom_xgboost.parameters import (
     estimator_parameters,
 )
 from batchloom_xgboost.rows import FIELDS, read_field
+from batchloom_xgboost.validation import name_eval_sets
 
-_NOT_SAVED = ("fitted", "eval_set", "trusted", "spool")
+_NOT_SAVED = ("fitted", "eval_set", "spool")
 
 
 class BoostedTrees(BaseModel):
@@ -57,6 +58,7 @@ class BoostedTrees(BaseModel):
     _ranks: ClassVar[bool] = False
     _forest: ClassVar[bool] = False
 
+    _omitted: Sequence[str] = ()
     _learned: Learned | None = None
     _learner: Collect | Continue | None = None
     _predictor: Predictor | None = None
@@ -94,12 +96,14 @@ class BoostedTrees(BaseModel):
 
     def _build(self, *args: Any, pipeline: Any = None, batch: Any = None, **kwargs: Any) -> None:
         self._configure(self.config)
+        self._check_together()
         if self._settings.fitted is not None:
             columns = self._task(RunInfo()).new_columns()
             adopted = adopt(self._settings.fitted, self._parameters, columns, self._classifies)
             self._take_over(adopted)
 
     def _begin_run(self, run: RunInfo) -> None:
+        self._check_together()
         task = self._task(run)
         kind = Collect if self._settings.strategy == "collect" else Continue
         self._learner = kind(task, self._learned)
@@ -131,14 +135,14 @@ class BoostedTrees(BaseModel):
         self._take_over(self._learner.learned)
         return value
 
-    def _end_epoch(self, epoch: int, last: bool) -> History | None:
+    def _end_epoch(self, epoch: int, last: bool) -> Any:
         if self._learner is None:
             return None
-        history = self._learner.end_epoch(last)
+        value = self._learner.end_epoch(last)
         self._take_over(self._learner.learned)
         if last:
             self._learner = None
-        return history
+        return value
 
     def _abandon_run(self) -> None:
         if self._learner is not None:
@@ -174,10 +178,12 @@ class BoostedTrees(BaseModel):
     def _load(self, path: Path, trusted: bool = False, **kwargs: Any) -> None:
         _refuse_unknown(kwargs, "load_model", "trusted")
         state = files.read_state(path)
-        self._configure({**state["config"], **self.config})
+        saved = {k: v for k, v in state["config"].items() if k not in _NOT_SAVED}
+        self._configure({**saved, **self.config})
+        self._omitted = [key for key in state["omitted"] if key not in self.config]
         columns, classes = files.restore(state, self._task(RunInfo()).new_columns())
         parameters = self._task(RunInfo()).parameters_for(classes)
-        booster = files.read_booster(path, parameters, trusted=trusted or self._settings.trusted)
+        booster = files.read_booster(path, parameters, trusted=trusted)
         self._take_over(Learned(booster, parameters, columns, classes, state["history"]))
 
     @classmethod
@@ -199,12 +205,18 @@ class BoostedTrees(BaseModel):
         self._given = dict(config)
         self._settings = Settings.from_config(config)
         self._parameters = self._read_parameters(library_part(config))
-        self._check_together()
+        name_eval_sets(self._settings.eval_set)
         # Linear boosters cannot be asked by several threads at once.
         linear = self._parameters.native.get("booster") == "gblinear"
         self._predict_lock = threading.Lock() if linear else nullcontext()
 
     def _check_together(self) -> None:
+        """Refuse what cannot be trained; a model that was loaded to predict need not be trained."""
+        if self._omitted:
+            raise ModelConfigError(
+                f"to train on, the model needs {', '.join(self._omitted)}, which its file could not "
+                "hold: give it in load_model(path, config={...})"
+            )
         settings, parameters = self._settings, self._parameters
         validated = settings.eval_fraction is not None or settings.eval_set is not None
         if parameters.early_stopping_rounds is not None and not validated:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from batchloom.errors import ModelInputError, UnknownNameError
 from batchloom_xgboost.columns import Columns, Features
 from batchloom_xgboost.library import xgboost as xgb
-from batchloom_xgboost.parameters import Parameters, first_line
+from batchloom_xgboost.parameters import Parameters, reason
 
 # Outputs that need a matrix, and the argument of Booster.predict that asks for them.
 _OF_TREES = {"leaf": "pred_leaf", "contribs": "pred_contribs", "interactions": "pred_interactions"}
@@ -75,7 +75,7 @@ class Predictor:
                 return self._probabilities(x, base_margin, iteration_range)
             return self._values(x, base_margin, iteration_range, margin=True)
         except xgb.core.XGBoostError as exc:
-            raise ModelInputError(f"XGBoost cannot give {output!r}: {first_line(exc)}") from exc
+            raise ModelInputError(f"XGBoost cannot give {output!r}: {reason(exc)}") from exc
 
     def _values(self, x: Any, base_margin: Any, rounds: Any, *, margin: bool) -> NDArray[Any]:
         if self._linear:

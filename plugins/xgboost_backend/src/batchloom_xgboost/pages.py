@@ -78,8 +78,7 @@ class Gathered:
 
     def drop(self) -> None:
         """Forget all rows."""
-        self.pages = []
-        self._waiting = []
+        self.rows, self.pages, self._waiting = 0, [], []
 
     def _check_bounds(self) -> None:
         most_rows, most_bytes = self.settings.max_rows, self.settings.max_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -68,6 +69,17 @@ class Parameters:
     early_stopping_rounds: int | None = None
     callbacks: tuple[Any, ...] = ()
     verbosity: int | None = None
+
+    @property
+    def seed(self) -> int:
+        """The seed; the library's own is 0."""
+        return int(next((self.native[key] for key in _SEEDS if key in self.native), 0))
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics asked for; empty for the objective's own."""
+        names = self.native.get("eval_metric", [])
+        return [names] if isinstance(names, str) else list(names)
 
     @property
     def nthread(self) -> int | None:
@@ -185,23 +197,26 @@ def refuse_idle(
         names = {*used, *(known or ()), *OWN_KEYS}
         said = "; ".join(f"{key!r}{nearest(key, names - set(idle))}" for key in idle)
         raise ModelConfigError(
-            f"XGBoost does not use the parameter {said}. It is misspelt, "
-            "or has no effect with this booster and objective"
+            f"misspelt, or of no effect with this booster and objective, are the parameters {said}"
         )
 
 
 def _checked(
     native: dict[str, Any], rounds: int, outside: dict[str, Any], given: list[str]
 ) -> Parameters:
-    native = {key: _plain_seed(value) if key in _SEEDS else value for key, value in native.items()}
+    native = {key: _plain(key, value) for key, value in native.items()}
     refuse_idle(native, given, ["n_estimators", "num_boost_round", *_OUTSIDE])
     check_positive("early_stopping_rounds", outside.get("early_stopping_rounds"))
     outside["callbacks"] = tuple(outside.get("callbacks") or ())
     return Parameters(native, rounds, **outside)
 
 
-def _plain_seed(value: Any) -> Any:
-    # As the estimators do: a generator gives one number.
+def _plain(key: str, value: Any) -> Any:
+    """Return a value as the booster takes it, where the estimators or a file have another form."""
+    if key == "monotone_constraints" and isinstance(value, list):
+        return tuple(value)
+    if key not in _SEEDS:
+        return value
     if isinstance(value, np.random.RandomState):
         return int(value.randint(np.iinfo(np.int32).max))
     if isinstance(value, np.random.Generator):
@@ -220,7 +235,7 @@ def _used_by_booster(native: Mapping[str, Any]) -> set[str]:
             booster = xgb.Booster({"num_feature": 1, **native})
             config = json.loads(booster.save_config())
     except (xgb.core.XGBoostError, TypeError, ValueError) as exc:
-        raise ModelConfigError(f"XGBoost refuses the parameters: {first_line(exc)}") from exc
+        raise ModelConfigError(f"XGBoost refuses the parameters: {reason(exc)}") from exc
     used = {"eval_metric", "num_output_group", *_NAMING_FEATURES, *xgb.get_config()}
     _collect_names(config, used)
     return used
@@ -236,10 +251,10 @@ def _collect_names(config: Any, used: set[str]) -> None:
         _collect_names(value, used)
 
 
-def first_line(exc: Exception) -> str:
-    """What an error of the library says, without its stack of C++ frames."""
-    text = str(exc).split("Stack trace:")[0].strip()
-    return text.partition("Check failed: ")[2] or text
+def reason(exc: Exception) -> str:
+    """What an error of the library says, without place, time and stack of C++ frames."""
+    text = " ".join(str(exc).partition("Stack trace:")[0].split())
+    return re.sub(r"^(\[[\d:]+\] )?(\S+:\d+: )?(Check failed: )?", "", text)
 
 
 def _native_objective(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -258,7 +273,7 @@ def _native_objective(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _take_metric(native: dict[str, Any]) -> Callable[..., Any] | None:
-    """Take a metric that is a function, of the form ``metric(y_true, y_pred)``, out of eval_metric."""
+    """Take a metric that is a function, ``metric(y_true, y_pred)``, out of eval_metric."""
     given = native.pop("eval_metric", None)
     metrics = list(given) if isinstance(given, (list, tuple)) else [given]
     names = [each for each in metrics if isinstance(each, str)]

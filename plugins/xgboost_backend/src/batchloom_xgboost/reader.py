@@ -55,6 +55,8 @@ class Reader:
         """
         given = {name: value for name, value in arguments.items() if value is not None}
         self._check_arguments(set(given))
+        if learn:
+            self._check_same_arguments(set(given))
         x = self.columns.encode(given.pop("x"), learn=learn)
         if not x.shape[0]:
             raise ModelInputError("x: no rows. XGBoost would train on none without a word")
@@ -79,6 +81,8 @@ class Reader:
             raise ModelInputError("y is missing: training needs the labels of every batch")
         if self.ranks and "qid" not in names:
             raise ModelInputError("qid is missing: ranking needs to know the query of each row")
+
+    def _check_same_arguments(self, names: set[str]) -> None:
         brought = self._brought if self._brought is not None else names
         self._brought = brought
         if names != brought:

@@ -17,7 +17,7 @@ NAMES = (
 
 
 class Resolver:
-    """Turns the rest of a name, ``XGBClassifier`` in ``xgboost/XGBClassifier``, into a model class."""
+    """Turns what follows ``xgboost/`` in a name into a model class."""
 
     def names(self) -> Sequence[str]:
         """List the names, without ``xgboost/``."""

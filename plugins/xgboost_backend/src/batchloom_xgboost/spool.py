@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,8 @@ _SPARSE = ("data", "indices", "indptr")
 class SpoolFolder:
     """A temporary folder for pages and for XGBoost's own cache.
 
-    It is removed by `remove`, when the object goes, and at the interpreter's exit. Only a process that
-    is killed leaves it behind.
+    It is removed by `remove`, when the object goes, and at the interpreter's exit. Only a process
+    that is killed leaves it behind.
 
     Parameters
     ----------
@@ -29,12 +31,12 @@ class SpoolFolder:
 
     def __init__(self, inside: Any = True) -> None:
         where = None if isinstance(inside, bool) else os.fspath(inside)
-        self._folder = tempfile.TemporaryDirectory(prefix="batchloom-xgboost-", dir=where)
-        self.path = Path(self._folder.name)
+        self.path = Path(tempfile.mkdtemp(prefix="batchloom-xgboost-", dir=where))
+        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove the folder and all that is in it."""
-        self._folder.cleanup()
+        self._remove()
 
 
 class Spool:

@@ -55,8 +55,8 @@ def check_labels(labels: NDArray[Any], native: Mapping[str, Any]) -> None:
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         whole = "whole " if objective.startswith(_WHOLE) else ""
         raise ModelInputError(
-            f"y: {labels[place]:g} at row {place[0]} of the batch. {objective} takes {whole}numbers "
-            f"from {low:g} to {high:g}"
+            f"y: {labels[place]:g} at row {place[0]} of the batch. "
+            f"{objective} takes {whole}numbers from {low:g} to {high:g}"
         )
 
 

@@ -1,7 +1,8 @@
 """The check of a model file before XGBoost reads it: every index that it would follow.
 
-XGBoost's documentation says that it does not check what it loads. A child or a column out of range in
-a well-formed file ends the process at prediction; a tree of another class predicts wrongly in silence.
+XGBoost's documentation says that it does not check what it loads. A child or a column out of range
+in a well-formed file ends the process at prediction; a tree of another class predicts wrongly in
+silence.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def _check_tree(tree: dict[str, Any], features: int, groups: int) -> None:
 def _check_children(
     tree: dict[str, Any], left: NDArray[np.int64], inner: NDArray[np.bool_], width: int
 ) -> None:
-    """The nodes below the root are a tree: nobody's child twice, and each child knows its parent."""
+    """The nodes below the root are a tree: no child twice, and each child knows its parent."""
     right, parents = _ints(tree["right_children"]), _ints(tree["parents"])
     children = np.concatenate([left[inner], right[inner]])
     _demand(_within(children, 1, len(left)), "child of a node")

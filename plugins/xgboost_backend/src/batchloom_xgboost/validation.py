@@ -53,14 +53,23 @@ def read_eval_sets(eval_set: Any, reader: Reader) -> dict[str, list[Rows]]:
     dict of str to list of Rows
         ``"validation"``, or ``"validation_0"`` and so on if there are several.
     """
+    named = name_eval_sets(eval_set)
+    return {name: [reader.read(each, learn=False)] for name, each in named.items()}
+
+
+def name_eval_sets(eval_set: Any) -> dict[str, dict[str, Any]]:
+    """Return the arguments of each validation set by the name that it has in the history.
+
+    Raises
+    ------
+    ModelConfigError
+        If it is none of the forms that `read_eval_sets` knows.
+    """
     if eval_set is None:
         return {}
     sets = eval_set if isinstance(eval_set, list) else [eval_set]
     names = ["validation"] if len(sets) == 1 else [f"validation_{i}" for i in range(len(sets))]
-    return {
-        name: [reader.read(_arguments(each), learn=False)]
-        for name, each in zip(names, sets, strict=True)
-    }
+    return {name: _arguments(each) for name, each in zip(names, sets, strict=True)}
 
 
 def _arguments(entry: Any) -> dict[str, Any]:
