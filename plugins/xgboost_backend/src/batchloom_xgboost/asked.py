@@ -14,8 +14,8 @@ HISTORY = "history"
 def check_asked(output: str | Sequence[str] | None, parameters: Parameters, *more: str) -> None:
     """Refuse an output that training will not have, before any work is done.
 
-    ``"loss"`` is the metric that belongs to the objective, and there unless ``eval_metric`` asks for
-    others; those have their own names.
+    ``"loss"`` is the metric that belongs to the objective, and there unless ``eval_metric`` asks
+    for others; those have their own names.
 
     Raises
     ------

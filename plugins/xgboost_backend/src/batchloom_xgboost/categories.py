@@ -75,9 +75,10 @@ class CategoryTable:
         return self._last[1]
 
     def _refuse(self, column: str, strange: Any) -> None:
+        more = " and more" if len(self.values) > 10 else ""
         raise ModelInputError(
             f"x: column {column!r} holds the categories {list(strange)[:5]}, "
-            f"which training never saw. It saw {self.values[:10]}{' and more' if len(self.values) > 10 else ''}. "
+            f"which training never saw. It saw {self.values[:10]}{more}. "
             'Set unseen_categories to "missing" to predict for them as for a missing value'
         )
 

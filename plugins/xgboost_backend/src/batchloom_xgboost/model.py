@@ -214,8 +214,8 @@ class BoostedTrees(BaseModel):
         """Refuse what cannot be trained; a model that was loaded to predict need not be trained."""
         if self._omitted:
             raise ModelConfigError(
-                f"to train on, the model needs {', '.join(self._omitted)}, which its file could not "
-                "hold: give it in load_model(path, config={...})"
+                f"to train on, the model needs {', '.join(self._omitted)}, which its file could "
+                "not hold: give it in load_model(path, config={...})"
             )
         settings, parameters = self._settings, self._parameters
         validated = settings.eval_fraction is not None or settings.eval_set is not None

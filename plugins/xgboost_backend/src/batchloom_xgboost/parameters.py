@@ -205,6 +205,9 @@ def _checked(
     native: dict[str, Any], rounds: int, outside: dict[str, Any], given: list[str]
 ) -> Parameters:
     native = {key: _plain(key, value) for key, value in native.items()}
+    if native.get("booster") == "gblinear":
+        # The default, shotgun, races its threads: no two runs are the same.
+        native.setdefault("updater", "coord_descent")
     refuse_idle(native, given, ["n_estimators", "num_boost_round", *_OUTSIDE])
     check_positive("early_stopping_rounds", outside.get("early_stopping_rounds"))
     outside["callbacks"] = tuple(outside.get("callbacks") or ())
@@ -254,7 +257,11 @@ def _collect_names(config: Any, used: set[str]) -> None:
 def reason(exc: Exception) -> str:
     """What an error of the library says, without place, time and stack of C++ frames."""
     text = " ".join(str(exc).partition("Stack trace:")[0].split())
-    return re.sub(r"^(\[[\d:]+\] )?(\S+:\d+: )?(Check failed: )?", "", text)
+    text = re.sub(r"^(\[[\d:]+\] )?(\S+:\d+: )?(Check failed: )?", "", text)
+    said, *candidates = text.split(" Objective candidate: ")
+    if candidates:
+        said += nearest(said.split("`")[1], candidates) + f" There is: {', '.join(candidates)}"
+    return said
 
 
 def _native_objective(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -125,7 +125,9 @@ def _check_children(
     _demand((parents[children] == above).all(), "parent of a node")
     if width > 1:  # a leaf's right child is the place of its values
         leaves = len(_floats(tree["leaf_weights"])) // width
-        _demand(_within(right[~inner & (parents >= 0)], 0, leaves), "values of a leaf")
+        used = parents >= 0
+        used[0] = True  # the root, which has no parent
+        _demand(_within(right[~inner & used], 0, leaves), "values of a leaf")
     else:
         _demand((right[~inner] == -1).all(), "child of a leaf")
 
