@@ -74,7 +74,8 @@ class UnknownNameError(BatchloomError, LookupError):
         head = f"unknown {kind} {name!r}" + (f" {where}" if where else "")
         parts = [head + nearest(str(name), names), listing(kind, names), hint]
         super().__init__(". ".join(part for part in parts if part))
-        self.kind, self.name, self.known = kind, name, names
+        self.kind, self.known = kind, names
+        self.asked = str(name)
 
     def __reduce__(self) -> tuple[object, ...]:
         # The message is made from the arguments, so that it cannot be passed through __init__ again.
@@ -193,7 +194,7 @@ class WorkerError(BatchloomError, RuntimeError):
     """Work that an executor lost or could not be given."""
 
 
-class SkipBatch(Exception):  # noqa: N818  (a signal of the user's, like StopIteration, and no fault)
+class SkipBatch(Exception):  # noqa: N818  (a signal of the user's, like StopIteration)
     """Raised by an action to leave its batch out of the rest of the pipeline.
 
     The batch is recorded in ``pipeline.failures`` with this exception and its message.
