@@ -93,7 +93,7 @@ def train(
 
 def batches(size: int, **columns: Any) -> Iterator[dict[str, Any]]:
     """Cut columns into batches."""
-    n = len(next(iter(columns.values())))
+    n = next(iter(columns.values())).shape[0]
     for start in range(0, n, size):
         yield {name: rows(each, start, start + size) for name, each in columns.items()}
 

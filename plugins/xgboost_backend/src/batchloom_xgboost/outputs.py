@@ -41,6 +41,8 @@ class Predictor:
         self.classes = classes
         self._objective = parameters.native.get("objective", "")
         self._linear = parameters.native.get("booster") == "gblinear"
+        # Without a matrix, dart adds up its trees in another order: the last bit differs.
+        self._in_place = parameters.native.get("booster", "gbtree") == "gbtree"
 
     def predict(
         self,
@@ -78,7 +80,7 @@ class Predictor:
             raise ModelInputError(f"XGBoost cannot give {output!r}: {reason(exc)}") from exc
 
     def _values(self, x: Any, base_margin: Any, rounds: Any, *, margin: bool) -> NDArray[Any]:
-        if self._linear:
+        if not self._in_place:
             return self._from_matrix(x, base_margin, rounds, output_margin=margin)
         return self.booster.inplace_predict(
             x,
