@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+# Read when XGBoost is imported: threads that wait for each other must not spin on a shared machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 pytest.importorskip("xgboost")
 
 import numpy as np
@@ -19,10 +22,23 @@ from batchloom.models.handle import ModelHandle
 from batchloom.models.spec import ModelSpec
 
 ADULT = Path(__file__).parents[1] / "data" / "adult"
-COLUMNS = (
-    "age workclass fnlwgt education education-num marital-status occupation relationship race sex "
-    "capital-gain capital-loss hours-per-week native-country income"
-).split()
+COLUMNS = [
+    "age",
+    "workclass",
+    "fnlwgt",
+    "education",
+    "education-num",
+    "marital-status",
+    "occupation",
+    "relationship",
+    "race",
+    "sex",
+    "capital-gain",
+    "capital-loss",
+    "hours-per-week",
+    "native-country",
+    "income",
+]
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,10 @@ def test_frames_of_other_libraries(data, driving):
 
 def test_nullable_columns(driving):
     frame = pd.DataFrame(
-        {"a": pd.array([1, None, 3] * 50, "Int64"), "b": pd.array([True, None, False] * 50, "boolean")}
+        {
+            "a": pd.array([1, None, 3] * 50, "Int64"),
+            "b": pd.array([True, None, False] * 50, "boolean"),
+        }
     )
     y = np.arange(150) % 3
     handle, _ = driving.drive("xgboost/XGBRegressor", [{"x": frame, "y": y}], {"n_estimators": 3})

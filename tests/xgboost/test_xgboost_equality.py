@@ -138,9 +138,7 @@ def test_several_targets(binary, driving):
     x, y = binary
     targets = np.stack([y, 1 - 2 * y], axis=1)
     config = {"n_estimators": 4}
-    handle, _ = driving.drive(
-        "xgboost/XGBRegressor", driving.batches(100, x=x, y=targets), config
-    )
+    handle, _ = driving.drive("xgboost/XGBRegressor", driving.batches(100, x=x, y=targets), config)
     expected = one_shot(xgb.XGBRegressor(n_estimators=4), x, targets)
     assert np.array_equal(handle.predict((), {"x": x}), margins(expected, x))
 

@@ -118,6 +118,7 @@ class Collect:
             columns,
             None if classes is None else classes.order,
             self._folder if external else None,
+            exact=self._start is not None,
         )
         train = builder.build(self._pages(self._training), "train")
         validation = {

@@ -91,9 +91,9 @@ class Settings:
         if self.eval_fraction is not None and not 0 < self.eval_fraction < 1:
             raise ModelConfigError(f"eval_fraction={self.eval_fraction!r} is not between 0 and 1")
         if self.eval_fraction is not None and self.eval_set is not None:
-            raise ModelConfigError(
-                "eval_fraction and eval_set exclude each other: give one of them"
-            )
+            raise ModelConfigError("eval_fraction and eval_set exclude each other: give one")
+        if self.warm_start and self.memory == "external":
+            raise ModelConfigError('warm_start needs memory="internal": old trees split elsewhere')
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:

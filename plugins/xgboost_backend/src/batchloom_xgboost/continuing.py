@@ -41,7 +41,9 @@ class Continue:
         self._parameters = parameters.with_native(seed_per_iteration=True)
         self._reader = Reader(columns, classes, self._parameters, ranks=task.ranks)
         order = None if classes is None else classes.order
-        self._builder = MatrixBuilder(self._parameters, columns, order)
+        self._builder = MatrixBuilder(self._parameters, columns, order, exact=True)
+        # XGBoost's ranking knows a matrix by its address, which the next one would get if it were free.
+        self._last_matrix: Any = None
         self._validation: dict[str, Any] | None = None
         self._queries: set[int] = set()
         self._history: History = []
@@ -55,7 +57,8 @@ class Continue:
         learned = self._started(matrix)
         value = self._before(matrix, output)
         grow(learned.booster, matrix, self._parameters, self.task.settings.rounds_per_batch)
-        self._record(learned, matrix)
+        self._last_matrix = matrix
+        self._record(learned)
         return value
 
     def end_epoch(self, last: bool) -> History | None:
@@ -99,12 +102,10 @@ class Continue:
         metrics = evaluate(self.learned.booster, {"batch": matrix}, self._parameters)
         return pick(output, {name.removeprefix("batch-"): v for name, v in metrics.items()})
 
-    def _record(self, learned: Learned, matrix: Any) -> None:
+    def _record(self, learned: Learned) -> None:
         if self._validation is None:
             sets = read_eval_sets(self.task.settings.eval_set, self._reader)
-            self._validation = {
-                name: self._matrix(rows, name, matrix) for name, rows in sets.items()
-            }
+            self._validation = {name: self._matrix(rows, name) for name, rows in sets.items()}
         if self._validation:
             metrics = evaluate(learned.booster, self._validation, self._parameters)
             done = learned.booster.num_boosted_rounds()
@@ -112,9 +113,9 @@ class Continue:
             self._history.append(row)
             learned.history.append(row)
 
-    def _matrix(self, pages: Pages, name: str, ref: Any = None) -> Any:
+    def _matrix(self, pages: Pages, name: str) -> Any:
         ordered = QueryPages(pages) if "qid" in pages[0].fields else pages
-        return self._builder.build(ordered, name, ref=ref)
+        return self._builder.build(ordered, name)
 
     def _refuse_split_queries(self, rows: Rows) -> None:
         if "qid" not in rows.fields:

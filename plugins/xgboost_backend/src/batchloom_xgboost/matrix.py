@@ -30,12 +30,16 @@ class MatrixBuilder:
         The class of each label's code.
     cache : SpoolFolder, optional
         Where an external-memory matrix keeps its pages; None for a matrix in memory.
+    exact : bool
+        Whether to keep the values themselves. A booster that has trees sees in a quantile matrix
+        only the quantiles of that matrix, and its trees split elsewhere.
     """
 
     parameters: Parameters
     columns: Columns
     order: NDArray[Any] | None = None
     cache: SpoolFolder | None = None
+    exact: bool = False
 
     def build(self, pages: Pages, name: str, ref: Any = None) -> Any:
         """Return a matrix of all rows, of the kind that the tree method works on.
@@ -50,7 +54,7 @@ class MatrixBuilder:
         ref : xgboost.DMatrix, optional
             The training matrix, whose quantiles a validation matrix uses.
         """
-        if not uses_quantiles(self.parameters):
+        if self.exact or not uses_quantiles(self.parameters):
             return self._plain(pages)
         prefix = None if self.cache is None else str(self.cache.path / f"cache-{name}")
         kind = xgb.QuantileDMatrix if prefix is None else xgb.ExtMemQuantileDMatrix
