@@ -2,9 +2,10 @@
 
 VENV ?= .venv
 ARGS ?=
-# TensorFlow has no build for later Pythons than these.
-PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
-    $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+# TensorFlow has no build for Pythons after 3.13.
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for each in python3.11 python3 python3.12 python3.13; do \
+    $$each -c '$(SUITABLE)' 2>/dev/null && echo $$each && break; done)
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -26,8 +27,9 @@ setup: $(STAMP) ## make the environment in .venv (every target below does it whe
 # constraints.txt lists everything, so nothing has to be resolved: uv and pip install the same.
 # The stamp is touched last: a set-up that broke off is done again.
 $(STAMP): $(MANIFESTS) constraints.txt
-	@test -n "$(PYTHON)" || { echo >&2 "Python 3.11, 3.12 or 3.13 was not found." \
-	    "Install one, or name it: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITABLE)' || { \
+	    echo >&2 "Python 3.11, 3.12 or 3.13 is needed: install one, or name it:" \
+	        "make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -q -c constraints.txt uv || echo >&2 "uv cannot be had here: pip does its work"
 	@install() { \

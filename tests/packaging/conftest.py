@@ -34,9 +34,11 @@ def run(*command: object, cwd: Path, timeout: float = 300) -> str:
         timeout=timeout,
         check=False,
     )
-    assert done.returncode == 0, (
-        f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-    )
+    if done.returncode:
+        asked = " ".join(str(part) for part in command)
+        pytest.fail(
+            f"{asked}\nended with {done.returncode}:\n{done.stdout}\n{done.stderr}", pytrace=False
+        )
     return done.stdout
 
 

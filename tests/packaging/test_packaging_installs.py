@@ -17,7 +17,7 @@ LIBRARIES = {"sklearn", "xgboost", "tensorflow", "keras", "pandas"}
 # For each backend: the model library, and a model that is made without asking for data.
 MODELS = {
     "batchloom-sklearn": ("sklearn", "sklearn/SGDClassifier", '{"loss": "log_loss"}'),
-    "batchloom-xgboost": ("xgboost", "xgboost/Booster", '{"objective": "binary:logistic"}'),
+    "batchloom-xgboost": ("xgboost", "xgboost/XGBClassifier", '{"n_estimators": 3}'),
     "batchloom-tf": ("keras", "tf/Model", '{"model": network, "loss": "binary_crossentropy"}'),
 }
 BACKENDS = [

@@ -45,6 +45,7 @@ class ModelHandle:
         self.config = dict(config or {})
         self.version = 0
         self.is_built = False
+        self.also_reads: str | None = None  # a class whose files a user vouches for
         self.lock = ModelLock()
         self.calls: Calls = calls_on(raw)
         self.model: Any = raw if isinstance(raw, BaseModel) else LockedModel(self)
