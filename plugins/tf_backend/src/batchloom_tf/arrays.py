@@ -76,7 +76,7 @@ def check_finite(array: np.ndarray, argument: str) -> None:
     wrong = np.argwhere(~finite)
     raise ModelInputError(
         f"{argument} has {len(wrong)} value(s) that are NaN or infinite in {array.dtype}, the "
-        f"first in row {wrong[0][0]}. Mend or drop these items; config['check_finite']=False lets them by"
+        f"first in row {wrong[0][0]}. Mend or drop these items, or set config['check_finite']=False"
     )
 
 

@@ -45,7 +45,7 @@ def load(directory: Path, compiled: bool = True) -> Any:
     except Exception as exc:
         if "safe_mode" in str(exc) or "unsafe" in str(exc).lower():
             raise UnsafeFileError(
-                f"{NAME} holds code, such as a Lambda layer, that loading would run: it is refused. "
+                f"{NAME} holds code, such as a Lambda layer, that would run: it is refused. "
                 "Make the layer a class registered by keras.saving.register_keras_serializable()"
             ) from exc
         exc.add_note(

@@ -20,7 +20,7 @@ from batchloom_tf.compiling import compile_network, options
 from batchloom_tf.feeding import Feed, bind, rows_of, shapes_of
 from batchloom_tf.library import keras
 from batchloom_tf.outputs import Request
-from batchloom_tf.seeds import seed_of_name, seeded
+from batchloom_tf.settings import dtype_policy, seed_of_name, seeded
 from batchloom_tf.signature import Signature
 from batchloom_tf.steps import Steps
 
@@ -187,7 +187,7 @@ class KerasModel(BaseModel):
 
     @classmethod
     def _capture_settings(cls) -> Callable[[], AbstractContextManager[Any]]:
-        return functools.partial(_policy, keras.config.dtype_policy())
+        return functools.partial(dtype_policy, keras.config.dtype_policy())
 
     def _describe(self) -> str:
         if self._network is None:
@@ -228,7 +228,7 @@ class KerasModel(BaseModel):
     @contextlib.contextmanager
     def _own_settings(self) -> Iterator[None]:
         policy = self.config.get("dtype_policy")
-        with seeded(self._seed()), _policy(policy) if policy else contextlib.nullcontext():
+        with seeded(self._seed()), dtype_policy(policy) if policy else contextlib.nullcontext():
             yield
 
     def _seed(self) -> int:
@@ -318,13 +318,3 @@ def _built(network: Any, x: Any) -> Any:
     if isinstance(network, keras.Sequential) and not network.built:
         network.build((None, *shapes_of(x)))
     return network
-
-
-@contextlib.contextmanager
-def _policy(policy: Any) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -1,4 +1,4 @@
-"""Seeds of initialisers and dropout: the model's own, and never the process's."""
+"""Settings that hold while a network is made: its seed and its dtype policy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from batchloom_tf.library import keras
 
 # Held while Python's generator stands at a seed of ours.
 _LOCK = threading.RLock()
@@ -37,3 +40,20 @@ def seeded(seed: int) -> Iterator[None]:
 def seed_of_name(name: str) -> int:
     """Return a seed for a model that was given none, so that two models of a pipeline differ."""
     return zlib.crc32(name.encode())
+
+
+@contextmanager
+def dtype_policy(policy: Any) -> Iterator[None]:
+    """Set Keras's dtype policy, which is each thread's own, for a while.
+
+    Parameters
+    ----------
+    policy : str or keras.DTypePolicy
+        ``"mixed_bfloat16"``.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
