@@ -16,7 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from batchloom.errors import CorruptFileError, SavedModelError, SaveError, UnsafeFileError
+from batchloom.errors import (
+    CorruptFileError,
+    SavedModelError,
+    SavedModelNotFoundError,
+    SaveError,
+    UnsafeFileError,
+)
 from batchloom.models import manifest as manifests
 from batchloom.models.manifest import Manifest, Member
 
@@ -36,10 +42,6 @@ _UNREADABLE = (
     ValueError,
     struct.error,
 )
-
-
-class SavedModelNotFoundError(SavedModelError, FileNotFoundError):
-    """A saved model that is not where it was looked for."""
 
 
 @contextmanager
@@ -261,9 +263,10 @@ def _regular_file(path: Path) -> Iterator[IO[bytes]]:
         raise SavedModelNotFoundError(f"there is no saved model at {path}") from exc
     except OSError as exc:
         raise SavedModelError(f"cannot open {path}: {exc.strerror or exc}") from exc
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnsafeFileError(f"{path} is no regular file, and a saved model is one")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UnsafeFileError(f"{path} is no regular file, and a saved model is one")
         yield file
 
 
@@ -310,8 +313,8 @@ def _check_infos(infos: list[zipfile.ZipInfo], size: int, path: Path) -> None:
         raise UnsafeFileError(f"{path} holds two files of one name")
     manifests.check_member_names((each for each in names if each != manifests.NAME), str(path))
     for each in infos:
-        mode = each.external_attr >> 16
-        if each.orig_filename != each.filename or (mode and not stat.S_ISREG(mode)):
+        kind = stat.S_IFMT(each.external_attr >> 16)
+        if each.orig_filename != each.filename or kind not in (0, stat.S_IFREG):
             raise UnsafeFileError(f"{path}: {each.orig_filename!r} is no regular file")
         if each.compress_type != zipfile.ZIP_STORED or each.compress_size != each.file_size:
             raise UnsafeFileError(f"{path}: {each.filename!r} is compressed; saved models are not")

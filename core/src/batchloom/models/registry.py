@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from batchloom.errors import (
@@ -119,13 +119,13 @@ def get_model_class(name: str) -> type:
     if name in _own:
         return _own[name]
     entry = find_entry(name)
-    key = (entry, name)
-    if key not in _loaded:
+    found = _loaded.get((entry, name))
+    if found is None:
         # Not under the lock: an import may itself register or ask for models.
         found = check_model_class(_load(entry, name), f"{name!r}, the {entry},")
         with _lock:
-            _loaded.setdefault(key, found)
-    return _loaded[key]
+            found = _loaded.setdefault((entry, name), found)
+    return found
 
 
 def find_entry(name: str) -> Entry:
@@ -262,13 +262,13 @@ def _known_names(namespaces_: Sequence[str]) -> list[str]:
     for each in namespaces_:
         for entry in installed.entries(GROUP):
             if entry.namespace == each and installed.disabled_by(entry) is None:
-                found |= _quietly(lambda entry=entry: _names_of(entry))  # type: ignore[misc]
+                found |= _names_if_sound(entry)
     return sorted(found | set(_own))
 
 
-def _quietly(names: Callable[[], set[str]]) -> set[str]:
+def _names_if_sound(entry: Entry) -> set[str]:
     try:
-        return names()
+        return _names_of(entry)
     except PluginError:
         return set()
 
