@@ -81,7 +81,10 @@ def chain() -> dict[str, Any]:
     """The config of a small classifier of the digits, with dropout and a regulariser."""
     return {
         "layers": [
-            {"class_name": "Dense", "config": {"units": 16, "activation": "relu", "name": "hidden"}},
+            {
+                "class_name": "Dense",
+                "config": {"units": 16, "activation": "relu", "name": "hidden"},
+            },
             {"class_name": "Dropout", "config": {"rate": 0.25}},
             {
                 "class_name": "Dense",
@@ -99,9 +102,7 @@ def chain() -> dict[str, Any]:
 def python(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Run a script in a process of its own."""
 
-    def run(
-        script: str, *args: object, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(script: str, *args: object, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", script, *map(str, args)],
             env={**os.environ, **environment},
@@ -120,6 +121,6 @@ def weights() -> Callable[[Driven], list[np.ndarray]]:
 
     def copy(driven: Driven) -> list[np.ndarray]:
         network = driven.model.network
-        return [np.array(each) for each in (*network.variables, *network.optimizer.variables)]
+        return [each.numpy() for each in (*network.variables, *network.optimizer.variables)]
 
     return copy

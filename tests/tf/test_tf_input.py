@@ -18,7 +18,9 @@ def model(drive, chain, batches):
 
 
 X, Y = np.full((4, 64), 0.5, "float32"), np.array([0, 1, 2, 9])
-NAN, INF, HUGE = (np.where(np.arange(64) == 3, value, X.astype(float)) for value in (np.nan, np.inf, 1e300))
+NAN, INF, HUGE = (
+    np.where(np.arange(64) == 3, value, X.astype(float)) for value in (np.nan, np.inf, 1e300)
+)
 
 BAD = {
     "NaN in x": ({"x": NAN, "y": Y}, r"x has 4 value\(s\) that are NaN or infinite.*row 0"),
@@ -43,7 +45,10 @@ BAD = {
     ),
     "strings as labels": ({"x": X, "y": np.array(list("abcd"))}, "y has strings such as 'a'"),
     "strings as data": ({"x": np.full((4, 64), "a"), "y": Y}, "x: expected float32, found strings"),
-    "objects": ({"x": np.array([X, None, 1, 2], object), "y": Y}, "x is an array of Python objects"),
+    "objects": (
+        {"x": np.array([X, None, 1, 2], object), "y": Y},
+        "x is an array of Python objects",
+    ),
     "ragged lists": ({"x": [[1, 2], [3]], "y": Y[:2]}, "x is ragged"),
     "no labels": ({"x": X}, "y is missing"),
     "no data": ({"y": Y}, "x is missing"),

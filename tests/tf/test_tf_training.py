@@ -198,7 +198,12 @@ def test_several_inputs_and_outputs_are_fed_and_fetched_by_name(drive, digits, k
     targets = {"digit": y, "odd": y % 2}
     by_feed = model.train(
         feed_dict={"bottom": x[:, 32:], "top": x[:, :32], "y": targets},
-        fetches={"all": "loss", "digit": "digit_loss", "odd": "odd_loss", "right": "digit_accuracy"},
+        fetches={
+            "all": "loss",
+            "digit": "digit_loss",
+            "odd": "odd_loss",
+            "right": "digit_accuracy",
+        },
     )
     assert by_feed["all"] == pytest.approx(by_feed["digit"] + by_feed["odd"], rel=1e-5)
     assert 0 <= by_feed["right"] <= 1

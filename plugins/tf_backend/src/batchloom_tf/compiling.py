@@ -126,4 +126,5 @@ def _named(kind: str, given: Any, get: Callable[[Any], Any], module: Any) -> Any
         return get(given)
     except (TypeError, ValueError) as exc:
         close = nearest(given, dir(module)) if isinstance(given, str) else ""
-        raise ModelConfigError(f"Keras knows no {kind} {given!r}{close}. It says: {exc}") from exc
+        close = close or "."
+        raise ModelConfigError(f"Keras knows no {kind} {given!r}{close} It says: {exc}") from exc

@@ -59,6 +59,6 @@ def check_keys(config: Mapping[str, Any], known: Mapping[str, str]) -> None:
     for key in config:
         if key not in known and key not in CORE:
             raise ModelConfigError(
-                f"unknown config key {key!r}{nearest(str(key), known)}. "
+                f"unknown config key {key!r}{nearest(str(key), known) or '.'} "
                 f"{listing('config key', sorted(known))}"
             )

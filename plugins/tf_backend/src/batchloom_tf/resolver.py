@@ -28,7 +28,7 @@ class Resolver:
         """
         if rest not in NAMES:
             raise ModelNotFoundError(
-                f"unknown model 'tf/{rest}'{nearest(rest, NAMES)}. "
+                f"unknown model 'tf/{rest}'{nearest(rest, NAMES) or '.'} "
                 f"{listing('model in tf/', list(NAMES), most=len(NAMES))}"
             )
         from batchloom_tf import model

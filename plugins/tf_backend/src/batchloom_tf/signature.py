@@ -115,7 +115,7 @@ class Signature:
             if name not in known:
                 raise ModelInputError(
                     f"x has {name!r}, which is no input of the network"
-                    f"{nearest(str(name), known)}. {listing('input', known)}"
+                    f"{nearest(str(name), known) or '.'} {listing('input', known)}"
                 )
         if missing := [name for name in known if name not in x]:
             raise ModelInputError(f"x lacks the input(s) {missing}. {listing('input', known)}")

@@ -114,7 +114,7 @@ class Steps:
         """List the layers whose outputs can be asked for by name."""
         if not is_symbolic(self.network) or not _is_keras_own(self.network.call):
             return ()
-        return tuple(layer.name for layer in self.network.layers if _has_one_output(layer))
+        return tuple(layer.name for layer in self.network.layers if _has_output(layer))
 
     def _metric_results(self, y: Any, predictions: Any, weights: Any) -> Values:
         # The loss comes first: with several outputs it makes metrics of their losses.
@@ -221,10 +221,11 @@ def _spec(described: tuple[Any, Any]) -> Any:
     return tf.TensorSpec(*described)
 
 
-def _has_one_output(layer: Any) -> bool:
+def _has_output(layer: Any) -> bool:
+    # Where a layer is called several times, Keras's `output` is that of the first call.
     try:
         return layer.output is not None
-    except (AttributeError, ValueError):  # called nowhere, or in several places
+    except AttributeError:
         return False
 
 

@@ -44,7 +44,7 @@ class Target:
         array = as_array(value, self.argument)
         if array.dtype.kind in "US":
             raise ModelInputError(
-                f"{self.argument} has strings such as {array.flat[0]!r}: encode them as 0, 1, 2, …"
+                f"{self.argument} has strings such as {str(array.flat[0])!r}: encode them as 0, 1, 2, …"
             )
         array = cast(array, dtype_like(array), self.argument)
         if finite:
@@ -172,7 +172,7 @@ class Targets:
                 if name not in names:
                     raise ModelInputError(
                         f"{argument} has {name!r}, which is no output of the network"
-                        f"{nearest(str(name), names)}. {listing('output', names)}"
+                        f"{nearest(str(name), names) or '.'} {listing('output', names)}"
                     )
             if missing := [name for name in names if name not in given]:
                 raise ModelInputError(f"{argument} lacks the output(s) {missing}")
