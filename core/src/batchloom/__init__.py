@@ -1,3 +1,30 @@
-"""Batchloom: data pipelines and the models in them, kept apart."""
+"""Batchloom: data pipelines and the models in them, kept apart.
+
+A `Pipeline` is a chain of steps over the batches of a `Dataset`. Models are put into it by registered
+name; they come from packages of their own (`batchloom.models`).
+"""
+
+from batchloom.actions import action
+from batchloom.batch import Batch
+from batchloom.dataset import Dataset
+from batchloom.errors import BatchloomError, SkipBatch
+from batchloom.expressions import B, C, F, V
+from batchloom.index import DatasetIndex, FilesIndex
+from batchloom.pipeline import Pipeline
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "B",
+    "Batch",
+    "BatchloomError",
+    "C",
+    "Dataset",
+    "DatasetIndex",
+    "F",
+    "FilesIndex",
+    "Pipeline",
+    "SkipBatch",
+    "V",
+    "action",
+]

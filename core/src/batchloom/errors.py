@@ -28,6 +28,7 @@ type and gains a note of where it happened. ::
     │   ├── ModelInputError (ValueError)   data that the model refuses
     │   └── ModelNotBuiltError             not made, loaded or fitted yet
     ├── SavedModelError                    a saved model that cannot be written or read
+    │   ├── SavedModelNotFoundError (FileNotFoundError)
     │   ├── SaveError (OSError)
     │   ├── CorruptFileError (ValueError)
     │   ├── UnsafeFileError (ValueError)   loading it would run code or read outside the file
@@ -74,7 +75,8 @@ class UnknownNameError(BatchloomError, LookupError):
         head = f"unknown {kind} {name!r}" + (f" {where}" if where else "")
         parts = [head + nearest(str(name), names), listing(kind, names), hint]
         super().__init__(". ".join(part for part in parts if part))
-        self.kind, self.name, self.known = kind, name, names
+        self.kind, self.known = kind, names
+        self.asked = str(name)
 
     def __reduce__(self) -> tuple[object, ...]:
         # The message is made from the arguments, so that it cannot be passed through __init__ again.
@@ -173,6 +175,10 @@ class SavedModelError(BatchloomError):
     """A saved model that cannot be written or read."""
 
 
+class SavedModelNotFoundError(SavedModelError, FileNotFoundError):
+    """A saved model that is not where it was looked for."""
+
+
 class SaveError(SavedModelError, OSError):
     """A model that could not be written; what was there before is untouched."""
 
@@ -193,7 +199,7 @@ class WorkerError(BatchloomError, RuntimeError):
     """Work that an executor lost or could not be given."""
 
 
-class SkipBatch(Exception):  # noqa: N818  (a signal of the user's, like StopIteration, and no fault)
+class SkipBatch(Exception):  # noqa: N818  (a signal of the user's, like StopIteration)
     """Raised by an action to leave its batch out of the rest of the pipeline.
 
     The batch is recorded in ``pipeline.failures`` with this exception and its message.

@@ -46,6 +46,7 @@ class _Lifecycle:
         with self.lock:
             if self.loaded:
                 return
+            self.manager, self.broken = None, {}
             found = [each for each in entries(GROUP) if disabled_by(each) is None]
             # pluggy asks the latest first, so the first in order is registered last.
             for entry in sorted(found, key=lambda each: (each.package, each.key), reverse=True):
@@ -61,7 +62,7 @@ class _Lifecycle:
             self._add(load(entry), f"{entry.package}:{entry.key}")
         except (Exception, SystemExit) as exc:
             self.broken[entry] = exc if isinstance(exc, Exception) else PluginError(str(exc))
-            warnings.warn(f"left out the {entry}: {exc}", RuntimeWarning, stacklevel=6)
+            warnings.warn(f"left out the {entry}: {exc}", RuntimeWarning, stacklevel=2)
 
     def _add(self, plugin: object, name: str) -> None:
         from batchloom.models.hooks import add_plugin, listened, new_manager
@@ -74,7 +75,6 @@ class _Lifecycle:
         """Drop what was loaded, so that the next operation loads again."""
         with self.lock:
             self.manager, self.listened, self.loaded = None, frozenset(), False
-            self.broken.clear()
 
 
 _lifecycle = _Lifecycle()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from batchloom.errors import (
@@ -119,13 +119,13 @@ def get_model_class(name: str) -> type:
     if name in _own:
         return _own[name]
     entry = find_entry(name)
-    key = (entry, name)
-    if key not in _loaded:
+    found = _loaded.get((entry, name))
+    if found is None:
         # Not under the lock: an import may itself register or ask for models.
         found = check_model_class(_load(entry, name), f"{name!r}, the {entry},")
         with _lock:
-            _loaded.setdefault(key, found)
-    return _loaded[key]
+            found = _loaded.setdefault((entry, name), found)
+    return found
 
 
 def find_entry(name: str) -> Entry:
@@ -137,18 +137,17 @@ def find_entry(name: str) -> Entry:
         As for `get_model_class`, as far as metadata can tell.
     """
     namespace = _checked_namespace(name)
-    exact = [each for each in namespace if each.key == name]
-    candidates = exact or [each for each in namespace if each.key.endswith("/*")]
-    if not candidates:
+    enabled = [each for each in namespace if installed.disabled_by(each, name) is None]
+    claims = _claims(name, enabled)
+    if not claims:
+        for each in _claims(name, namespace):
+            installed.check_enabled(each, name)
         raise _not_found(name)
-    enabled = [each for each in candidates if installed.disabled_by(each, name) is None]
-    if not enabled:
-        installed.check_enabled(candidates[0], name)
-    owners = [each for each in namespace if each.owns_namespace]
-    intruders = [each for each in enabled if owners and not each.owns_namespace]
-    if len(enabled) > 1 or intruders:
-        raise _ambiguous(name, [*enabled, *(owners if intruders else ())])
-    return enabled[0]
+    owners = [each for each in enabled if each.owns_namespace]
+    intruders = [each for each in claims if owners and not each.owns_namespace]
+    if len(claims) > 1 or intruders:
+        raise _ambiguous(name, [*claims, *(owners if intruders else ())])
+    return claims[0]
 
 
 def list_models(namespace: str | None = None) -> list[str]:
@@ -207,6 +206,11 @@ def entry_of(model_class: type, name: str | None) -> Entry | None:
         return None
 
 
+def _claims(name: str, among: Sequence[Entry]) -> list[Entry]:
+    exact = [each for each in among if each.key == name]
+    return exact or [each for each in among if each.key.endswith("/*")]
+
+
 def _checked_namespace(name: str) -> list[Entry]:
     namespace, slash, _ = name.partition("/")
     if not slash:
@@ -262,13 +266,13 @@ def _known_names(namespaces_: Sequence[str]) -> list[str]:
     for each in namespaces_:
         for entry in installed.entries(GROUP):
             if entry.namespace == each and installed.disabled_by(entry) is None:
-                found |= _quietly(lambda entry=entry: _names_of(entry))  # type: ignore[misc]
+                found |= _names_if_sound(entry)
     return sorted(found | set(_own))
 
 
-def _quietly(names: Callable[[], set[str]]) -> set[str]:
+def _names_if_sound(entry: Entry) -> set[str]:
     try:
-        return names()
+        return _names_of(entry)
     except PluginError:
         return set()
 

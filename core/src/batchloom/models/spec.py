@@ -15,7 +15,7 @@ from batchloom.models.protocol import check_model_class, missing_methods, takes
 if TYPE_CHECKING:
     from batchloom.batch import Batch
     from batchloom.models.handle import ModelHandle
-    from batchloom.pipeline import Pipeline
+    from batchloom.runtime.view import RunningPipeline
 
 CORE_KEYS = ("build", "load", "path")
 Settings = Callable[[], AbstractContextManager[Any]]
@@ -137,6 +137,13 @@ class ModelSpec:
             settings=_settings_of(found),
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Settings are closures over a library's thread-local state; a copy takes those it finds.
+        return {**self.__dict__, "settings": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, settings=_settings_of(state["model_class"]))
+
     @property
     def data_args(self) -> tuple[str, ...]:
         """Arguments that are data."""
@@ -167,7 +174,7 @@ class ModelSpec:
         self,
         config: Mapping[str, Any] | None = None,
         *,
-        pipeline: Pipeline | None,
+        pipeline: RunningPipeline | None,
         batch: Batch | None = None,
         seed: int | None = None,
     ) -> ModelHandle:
@@ -177,7 +184,7 @@ class ModelSpec:
         ----------
         config : mapping, optional
             The evaluated config; the spec's own by default.
-        pipeline : Pipeline or None
+        pipeline : RunningPipeline or None
             The pipeline that it is made for.
         batch : Batch, optional
             The first batch, for a dynamic model.

@@ -1,0 +1,430 @@
+"""Batch: the items that a step works on, and their components."""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from batchloom import batch_files
+from batchloom.actions import action
+from batchloom.columns import as_column, row_count, stack_rows, take_rows
+from batchloom.errors import ActionError, DataError, UnknownComponentError
+from batchloom.index import DatasetIndex, Ids
+from batchloom.ordering import Positions
+from batchloom.randomness import BATCH, fresh_seed, generator
+from batchloom.rows import Rows
+
+if TYPE_CHECKING:
+    from batchloom.dataset import Dataset
+    from batchloom.runtime.view import RunningPipeline
+
+
+class Batch:
+    """Some items of a dataset.
+
+    Components are read and written as attributes (``batch.images``) and gathered from the dataset when
+    they are first read. What is gathered belongs to the batch: changing it in place never reaches the
+    dataset.
+
+    Subclass it to add actions, and to name the components if the data does not::
+
+        class Digits(Batch):
+            components = "images", "labels"
+
+            @action
+            def scale(self):
+                self.images = self.images / 16
+                return self
+
+    Attributes
+    ----------
+    components : tuple of str
+        The names of the components. A plain `Batch` takes them from the columns of the data.
+    number : int
+        The number of the batch, counted from 0 over the run.
+    epoch : int
+        The epoch, counted from 0.
+    pipeline : RunningPipeline or None
+        The pipeline that the batch is in, as its actions may use it. None outside of a pipeline.
+    """
+
+    components: ClassVar[Any] = ()
+    pipeline: RunningPipeline | None
+    number: int
+    epoch: int
+
+    def __init__(
+        self,
+        rows: Rows,
+        start: int,
+        stop: int,
+        names: tuple[str, ...],
+        number: int = 0,
+        epoch: int = 0,
+        seed: int | None = None,
+        stage: int = 0,
+    ) -> None:
+        state = self.__dict__
+        state["_rows"], state["_start"], state["_stop"] = rows, start, stop
+        state["components"] = names
+        state["number"], state["epoch"] = number, epoch
+        state["_draws"] = (seed, stage)
+        state["pipeline"] = None
+
+    @property
+    def size(self) -> int:
+        """The number of items."""
+        return int(self._stop - self._start)
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def indices(self) -> Ids:
+        """The ids of the items, an array of shape ``(size,)``."""
+        ids: Ids | None = self.__dict__.get("_ids")
+        return self._of_rows().ids(self._start, self._stop) if ids is None else ids
+
+    @property
+    def index(self) -> DatasetIndex:
+        """The ids of the items as an index; of a `FilesIndex`, the index of these files."""
+        if self.__dict__.get("_ids") is not None:
+            return DatasetIndex(self.indices)
+        return self._of_dataset().index.subset(self._positions())
+
+    @functools.cached_property
+    def random(self) -> np.random.Generator:
+        """The batch's own random generator, made from the run's seed and the batch's number."""
+        seed, stage = self._draws
+        return generator(fresh_seed() if seed is None else seed, BATCH, stage, self.number)
+
+    def __getattr__(self, name: str) -> Any:
+        # Only called for what is not there yet: a component that was not gathered, or a wrong name.
+        state = self.__dict__
+        if name not in state.get("components", ()):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            names = state.get("components", ())
+            raise UnknownComponentError("component", name, names, f"of {type(self).__name__}")
+        rows = state["_rows"]
+        if rows is None or not rows.has(name):
+            raise UnknownComponentError(
+                "component",
+                name,
+                self._filled(),
+                f"of {type(self).__name__}: it is declared, but holds nothing yet",
+                "Fill it in an action, with load(...), or with save_to",
+            )
+        value = state[name] = rows.component(name, state["_start"], state["_stop"])
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        state = self.__dict__
+        if name in state["components"]:
+            state[name] = value
+            state["_written"] = True
+        elif name.startswith("_") or hasattr(type(self), name) or name in state:
+            object.__setattr__(self, name, value)
+        else:
+            raise UnknownComponentError(
+                "component",
+                name,
+                self.components,
+                f"of {type(self).__name__}",
+                f"To add it, call add_component({name!r}, values); an attribute that is no component "
+                "begins with an underscore",
+            )
+
+    def __getitem__(self, item: Any) -> Any:
+        """Give one item (an int: a named tuple of its components) or a smaller batch (anything else)."""
+        if not isinstance(item, (int, np.integer)):
+            return self.take(item)
+        if not -self.size <= item < self.size:
+            raise IndexError(f"item {item} of a batch of {self.size} items")
+        values = [getattr(self, each) for each in self._filled()]
+        return self._item_type(tuple(self._filled()))(*[_row(each, int(item)) for each in values])
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.components)
+        return f"<{type(self).__name__} {self.number} of epoch {self.epoch}: {self.size} items, {names}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: each for name, each in self.__dict__.items() if name != "pipeline"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, pipeline=None)
+
+    def has_component(self, name: str) -> bool:
+        """Tell whether there is a component of that name, filled or not."""
+        return name in self.components
+
+    def add_component(self, name: str, value: Any) -> None:
+        """Add a component, or write one that is there.
+
+        Parameters
+        ----------
+        name : str
+        value : array-like
+            One row for each item.
+
+        Raises
+        ------
+        DataError
+            If the name is that of an attribute of the batch class, or the number of rows is not `size`.
+        """
+        if name not in self.components:
+            check_component_name(name, type(self))
+            self.__dict__["components"] = (*self.components, name)
+        setattr(self, name, value)
+        self.check_lengths()
+
+    def check_lengths(self) -> None:
+        """Hold the rows of the components that were written against the size of the batch.
+
+        Raises
+        ------
+        DataError
+            Names the component, the expected and the found number of rows.
+        """
+        if not self.__dict__.pop("_written", False):
+            return
+        for name in self.components:
+            value = self.__dict__.get(name)
+            rows = self.size if value is None else row_count(value)
+            if rows != self.size:
+                found = f"{rows} rows" if rows is not None else f"no rows ({type(value).__name__})"
+                raise DataError(
+                    f"component {name!r} has {found}, but the batch has {self.size} items. To keep only "
+                    "some items return self.take(positions_or_mask)"
+                )
+
+    def take(self, which: Positions | slice | Sequence[Any]) -> Batch:
+        """Make a batch of some of the items.
+
+        Parameters
+        ----------
+        which : array of int, boolean mask or slice
+
+        Returns
+        -------
+        Batch
+            Of the same class, number, epoch and pipeline.
+        """
+        positions = np.arange(self.size)[which if isinstance(which, slice) else np.asarray(which)]
+        part = self._like(self.components)
+        part._fill_from([self], positions)
+        return part
+
+    @staticmethod
+    def merge(batches: Sequence[Batch]) -> Batch:
+        """Put the items of several batches into one.
+
+        Parameters
+        ----------
+        batches : sequence of Batch
+            Of equal components. The first one gives class, number, epoch and pipeline.
+        """
+        first = batches[0]
+        for each in batches[1:]:
+            if set(each.components) != set(first.components):
+                raise DataError(
+                    f"batches of different components cannot be merged: {', '.join(first.components)} "
+                    f"and {', '.join(each.components)}"
+                )
+        merged = first._like(first.components)
+        merged._fill_from(list(batches))
+        return merged
+
+    def get_model_by_name(self, name: str) -> Any:
+        """Give a model of the batch's pipeline, made if this is its first use.
+
+        Raises
+        ------
+        UnknownModelError
+            If the pipeline has no such model.
+        """
+        if self.pipeline is None:
+            raise ActionError(
+                f"model {name!r} was asked for outside of a pipeline: this batch is in none"
+            )
+        return self.pipeline.get_model_by_name(name)
+
+    @action
+    def load(
+        self,
+        src: Mapping[str, Any] | Callable[[Any], Any] | None = None,
+        components: str | Sequence[str] | None = None,
+        fmt: str | None = None,
+    ) -> Batch:
+        """Fill components from data that is not in the dataset.
+
+        Parameters
+        ----------
+        src : mapping, callable or None
+            A mapping of columns that have a row for each row of the dataset's data; a function from an
+            item's id (of a `FilesIndex`: its path) to its value, or to a tuple with one value for each
+            component; None reads the files of a `FilesIndex`.
+        components : str or sequence of str, optional
+            Which components to fill. Default: the columns of a mapping, all components otherwise.
+        fmt : {"npy", "npz", "text", "bytes"}, optional
+            How to read files; without it the files' extensions say so.
+        """
+        if isinstance(src, Mapping):
+            names = _names(components) or tuple(src)
+            rows = self._of_dataset().rows_of(self._positions())
+            values = [as_column(each, src[each]).take(rows) for each in names]
+        else:
+            names = _names(components) or tuple(self.components)
+            values = batch_files.read_items(self.index, src, names, fmt)
+        for name, value in zip(names, values, strict=True):
+            self.add_component(name, value)
+        return self
+
+    @action(use_lock="dump")
+    def dump(
+        self,
+        dst: Mapping[str, Any] | str | Callable[[Batch], Any],
+        components: str | Sequence[str] | None = None,
+    ) -> Batch:
+        """Write components out, in the order of batches.
+
+        Parameters
+        ----------
+        dst : mapping, path or callable
+            A mapping of arrays (memory maps) with a row for each row of the dataset's data, which are
+            written at the rows of the batch's items; a folder, which gets a file ``<id>.npz`` for each
+            item; a function of the batch.
+        components : str or sequence of str, optional
+            Which components to write. Default: those of a mapping, all others.
+        """
+        if callable(dst):
+            dst(self)
+        elif isinstance(dst, Mapping):
+            rows = self._of_dataset().rows_of(self._positions())
+            for name in _names(components) or tuple(dst):
+                dst[name][rows] = getattr(self, name)
+        else:
+            batch_files.write_items(self, dst, _names(components) or tuple(self.components))
+        return self
+
+    @action
+    def apply(
+        self,
+        fn: Callable[..., Any],
+        src: str | Sequence[str] | None = None,
+        dst: str | Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> Batch:
+        """Put what a function makes of whole components into components.
+
+        Parameters
+        ----------
+        fn : callable
+            Gets the components of `src`, each with a row for each item, and `kwargs`. Returns one
+            value, or a tuple with a value for each of several `dst`.
+        src : str or sequence of str, optional
+            Default: all components.
+        dst : str or sequence of str, optional
+            Default: `src`. New components are added.
+        """
+        sources = _names(src) or tuple(self.components)
+        targets = _names(dst) or sources
+        result = fn(*[getattr(self, each) for each in sources], **kwargs)
+        values = (result,) if len(targets) == 1 else tuple(result)
+        if len(values) != len(targets):
+            raise ActionError(
+                f"apply: the function returned {len(values)} values for {len(targets)} components "
+                f"({', '.join(targets)})"
+            )
+        for name, value in zip(targets, values, strict=True):
+            self.add_component(name, value)
+        return self
+
+    def _like(self, names: tuple[str, ...]) -> Batch:
+        made = object.__new__(type(self))
+        kept = {k: v for k, v in self.__dict__.items() if k not in self.components}
+        made.__dict__.update(kept, components=names, _ids=None, _written=False)
+        return made
+
+    def _fill_from(self, batches: list[Batch], positions: Positions | None = None) -> None:
+        """Take over the rows of other batches; what none of them has gathered yet stays ungathered."""
+        for name in self.components:
+            if any(name in each.__dict__ for each in batches):
+                value = stack_rows([getattr(each, name) for each in batches])
+                self.__dict__[name] = value if positions is None else take_rows(value, positions)
+        where = [each._positions() for each in batches if each._rows is not None]
+        same = {id(each._rows and each._rows.dataset) for each in batches}
+        if len(where) == len(batches) and len(same) == 1:
+            joined = np.concatenate(where) if len(where) > 1 else where[0]
+            joined = joined if positions is None else joined[positions]
+            self.__dict__.update(
+                _rows=Rows.at(batches[0]._rows.dataset, joined), _start=0, _stop=len(joined)
+            )
+            return
+        self._own(np.concatenate([each.indices for each in batches]), batches, positions)
+
+    def _own(self, ids: Ids, batches: list[Batch], positions: Positions | None) -> None:
+        """Hold everything itself, because the items come from several datasets."""
+        ids = ids if positions is None else ids[positions]
+        for name in self.components:
+            if name not in self.__dict__ and all(name in each._filled() for each in batches):
+                value = stack_rows([getattr(each, name) for each in batches])
+                self.__dict__[name] = value if positions is None else take_rows(value, positions)
+        self.__dict__.update(_rows=None, _ids=ids, _start=0, _stop=len(ids))
+
+    def _positions(self) -> Positions:
+        return self._of_rows().positions_of(self._start, self._stop)
+
+    def _of_rows(self) -> Rows:
+        rows: Rows | None = self.__dict__["_rows"]
+        if rows is None:
+            raise DataError(
+                "this batch was put together from several datasets: it has no rows in one"
+            )
+        return rows
+
+    def _of_dataset(self) -> Dataset:
+        dataset = self._of_rows().dataset
+        assert dataset is not None
+        return dataset
+
+    def _filled(self) -> list[str]:
+        columns = {} if self._rows is None else self._rows.dataset.columns
+        return [each for each in self.components if each in self.__dict__ or each in columns]
+
+    @staticmethod
+    @functools.cache
+    def _item_type(names: tuple[str, ...]) -> Any:
+        return collections.namedtuple("Item", names, rename=True)
+
+
+def check_component_name(name: object, batch_class: type) -> None:
+    """Refuse a component that could not be told from an attribute of its batch."""
+    if not isinstance(name, str) or not name or name.startswith("_"):
+        raise DataError(
+            f"a component's name is a string without a leading underscore, not {name!r}"
+        )
+    if hasattr(batch_class, name) or name in Batch.__annotations__:
+        raise DataError(
+            f"a component cannot be called {name!r}: {batch_class.__name__} has an attribute of that name. "
+            "Rename the column"
+        )
+
+
+def component_names(batch_class: type[Batch]) -> tuple[str, ...]:
+    """Give the components that a batch class declares."""
+    return _names(batch_class.components)
+
+
+def _names(names: str | Iterable[str] | None) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _row(value: Any, position: int) -> Any:
+    return value.iloc[position] if hasattr(value, "iloc") else value[position]

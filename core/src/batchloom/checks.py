@@ -1,0 +1,250 @@
+"""Checks of a definition: every name is held against what there is, when it is written if that can be."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchloom.actions import action_mark, action_names
+from batchloom.batch import Batch
+from batchloom.dataset import Dataset
+from batchloom.definition import Declaration, DeclareModel, DeclareVariable, Definition, ImportModel
+from batchloom.errors import (
+    DefinitionError,
+    UnknownActionError,
+    UnknownComponentError,
+    UnknownModelError,
+    UnknownVariableError,
+)
+from batchloom.expressions import Component, Variable, find_expressions
+from batchloom.runtime.arguments import Arguments
+from batchloom.runtime.destinations import Destination, Destinations, unknown_destination
+from batchloom.steps import (
+    ActionStep,
+    ChanceStep,
+    CompoundStep,
+    EvaluateStep,
+    JoinStep,
+    ModelStep,
+    RebatchStep,
+    Step,
+    VariableStep,
+    WriteVariable,
+    flatten,
+)
+
+
+@dataclass
+class Known:
+    """The names there are at one place of a pipeline.
+
+    Attributes
+    ----------
+    components : list of str
+    open : bool
+        Whether an action of the user's may have added components.
+    variables, models : set of str
+    """
+
+    components: list[str]
+    open: bool = False
+    variables: set[str] = field(default_factory=set)
+    models: set[str] = field(default_factory=set)
+
+
+def check_definition(definition: Definition) -> None:
+    """Check all names of a definition that is linked to a dataset.
+
+    Raises
+    ------
+    UnknownNameError, DefinitionError
+        For the first step that names something that is not there, or not there yet.
+    """
+    assert definition.dataset is not None
+    known = Known(list(definition.dataset.components))
+    check_shape(definition.steps)
+    for step in definition.steps:
+        _check_step(step, known, definition, definition.dataset)
+    last = definition.steps[-1] if definition.steps else None
+    if isinstance(last, JoinStep):
+        return  # the next action is still to be written
+    _check_joins(definition.steps)
+
+
+def check_complete(definition: Definition) -> None:
+    """Check what can only be wrong once nothing more is written: a `join` that no action follows."""
+    _check_joins(definition.steps)
+    if definition.steps and isinstance(definition.steps[-1], JoinStep):
+        raise DefinitionError("join must be followed by an action, which gets the joined batches")
+
+
+def check_action_name(name: str, batch_class: type[Batch]) -> None:
+    """Refuse an action that a batch class does not have.
+
+    Raises
+    ------
+    UnknownActionError
+    """
+    if action_mark(batch_class, name) is None:
+        is_method = callable(getattr(batch_class, name, None))
+        raise UnknownActionError(
+            "action",
+            name,
+            action_names(batch_class),
+            f"of {batch_class.__name__}",
+            "It is a method: mark it with @action" if is_method else "",
+        )
+
+
+def actions_of(dataset: Dataset | None) -> list[str]:
+    """List the actions that a pipeline is known to have."""
+    return action_names(Batch if dataset is None else dataset.batch_class)
+
+
+def check_import(name: str, definition: Definition) -> None:
+    """Refuse to import a model that the other pipeline does not have.
+
+    Raises
+    ------
+    UnknownModelError
+    """
+    if name not in definition.models:
+        raise UnknownModelError(
+            "model", name, definition.models, "in the pipeline that it is to be imported from"
+        )
+
+
+def check_shape(steps: Sequence[Step]) -> None:
+    """Refuse a rebatch that only some batches would see."""
+    for each in steps:
+        if isinstance(each, ChanceStep) and any(
+            isinstance(s, RebatchStep) for s in flatten(each.steps)
+        ):
+            raise DefinitionError(
+                f"{each.describe()}: rebatch cannot be left to chance, because it changes all batches that "
+                "follow"
+            )
+        if isinstance(each, CompoundStep):
+            check_shape(each.steps)
+
+
+def _check_step(step: Step, known: Known, definition: Definition, dataset: Dataset) -> None:
+    if isinstance(step, DeclareVariable):
+        known.variables.add(step.variable.name)
+    elif isinstance(step, (DeclareModel, ImportModel)):
+        known.models.add(step.name)
+    elif isinstance(step, CompoundStep):
+        for each in step.steps:
+            _check_step(each, known, definition, dataset)
+    elif not isinstance(step, Declaration):
+        _check_expressions(step, known)
+        if isinstance(step, ActionStep):
+            _check_action(step, known, dataset)
+        elif isinstance(step, VariableStep) and step.name not in known.variables:
+            raise _unknown_variable(step.name, known, step)
+        elif isinstance(step, ModelStep):
+            _check_model_step(step, known, definition, dataset)
+
+
+def _check_action(step: ActionStep, known: Known, dataset: Dataset) -> None:
+    batch_class = dataset.batch_class
+    check_action_name(step.name, batch_class)
+    mark = action_mark(batch_class, step.name)
+    assert mark is not None
+    if mark.model is not None and mark.model not in known.models:
+        raise _unknown_model(mark.model, known, definition=None, step=step)
+    if (
+        getattr(Batch, step.name, None) is not getattr(batch_class, step.name)
+        or step.name == "load"
+    ):
+        known.open = True
+    elif step.name == "apply":
+        dst = step.kwargs.get("dst", step.args[2] if len(step.args) > 2 else ())
+        known.components += [dst] if isinstance(dst, str) else list(dst or ())
+
+
+def _check_model_step(
+    step: ModelStep, known: Known, definition: Definition, dataset: Dataset
+) -> None:
+    if step.model not in known.models:
+        raise _unknown_model(step.model, known, definition, step)
+    declared = definition.models[step.model]
+    while isinstance(declared, ImportModel) and step.model in declared.source._definition.models:
+        declared = declared.source._definition.models[step.model]
+    if isinstance(declared, DeclareModel) and not known.open:
+        spec = declared.spec
+        data = (*spec.data_args, "y") if isinstance(step, EvaluateStep) else spec.data_args
+        given = (
+            {**step.arguments, "y": step.target}
+            if isinstance(step, EvaluateStep)
+            else step.arguments
+        )
+        Arguments(given, None, data, spec.literal_args, definition).check(known.components)
+    for place in Destinations(step.save_to, step.append_to, definition).places:
+        _check_destination(place, step, known)
+
+
+def _check_destination(place: Destination, step: ModelStep, known: Known) -> None:
+    if isinstance(place.target, Component):
+        known.components.append(place.name)
+        return
+    is_variable = place.name in known.variables
+    only_variable = (
+        place.append or isinstance(place.target, Variable) or isinstance(step, EvaluateStep)
+    )
+    if is_variable or (not only_variable and (known.open or place.name in known.components)):
+        return
+    components = () if only_variable else known.components
+    raise unknown_destination(place.target, only_variable, components, known.variables)
+
+
+def _check_expressions(step: Step, known: Known) -> None:
+    for each in find_expressions(_given(step)):
+        if isinstance(each, Variable) and each.name not in known.variables:
+            raise _unknown_variable(each.name, known, step)
+        if isinstance(each, Component) and not known.open and each.name not in known.components:
+            raise UnknownComponentError(
+                "component", each.name, known.components, f"in step {step.describe()}"
+            )
+
+
+def _given(step: Step) -> list[Any]:
+    if isinstance(step, ActionStep):
+        return [step.args, dict(step.kwargs)]
+    if isinstance(step, ModelStep):
+        return [dict(step.arguments), *([step.target] if isinstance(step, EvaluateStep) else [])]
+    return [step.value] if isinstance(step, WriteVariable) else []
+
+
+def _check_joins(steps: Sequence[Step]) -> None:
+    done = [each for each in steps if not isinstance(each, Declaration)]
+    for each, after in itertools.pairwise(done):
+        if isinstance(each, JoinStep) and not isinstance(after, ActionStep):
+            raise DefinitionError(
+                "join must be followed by an action, which gets the joined batches, not by "
+                f"{after.describe()}"
+            )
+
+
+def _unknown_variable(name: str, known: Known, step: Step) -> UnknownVariableError:
+    return UnknownVariableError(
+        "variable",
+        name,
+        known.variables,
+        f"in step {step.describe()}",
+        f"Declare it before this step, with init_variable({name!r}, ...)",
+    )
+
+
+def _unknown_model(
+    name: str, known: Known, definition: Definition | None, step: Step
+) -> UnknownModelError:
+    later = definition is not None and name in definition.models
+    hint = (
+        "It is declared further down: move init_model above this step"
+        if later
+        else f"Declare it before this step, with init_model(mode, model, {name!r}) or import_model"
+    )
+    return UnknownModelError("model", name, known.models, f"in step {step.describe()}", hint)

@@ -1,0 +1,219 @@
+"""Columns: one way to read rows by position from whatever kind of data a dataset holds.
+
+The libraries behind the kinds (pandas, SciPy, Arrow) are recognised by what their objects can do and
+are never imported: where one of their objects is, they have been.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Protocol
+
+import numpy as np
+
+from batchloom.errors import DataError
+from batchloom.ordering import Positions
+
+
+class Column(Protocol):
+    """Rows of one component, addressed by position.
+
+    ``take`` and ``rows`` hand out data that belongs to the caller, but for ``rows`` with
+    ``copy=False``, which hands out a read-only view where the kind of data has views.
+    """
+
+    def __len__(self) -> int: ...
+
+    def take(self, positions: Positions) -> Any:
+        """Gather the rows at some positions."""
+
+    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
+        """Give consecutive rows."""
+
+    def whole(self) -> Any:
+        """Give the data as the user gave it."""
+
+
+class ArrayColumn:
+    """A NumPy array or memory map."""
+
+    def __init__(self, data: np.ndarray[Any, Any]) -> None:
+        self._data = data
+        # A memory map's own methods make subclass instances, at several times the price.
+        self._array = data if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def take(self, positions: Positions) -> Any:
+        return self._array.take(positions, axis=0)
+
+    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
+        view = self._array[start:stop]
+        if copy:
+            return view.copy()
+        view.flags.writeable = False
+        return view
+
+    def whole(self) -> Any:
+        return self._data
+
+
+class PandasColumn:
+    """A pandas Series or DataFrame; rows keep their type, labels and dtypes."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def take(self, positions: Positions) -> Any:
+        return self._data.iloc[positions]
+
+    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
+        return self._data.iloc[start:stop].copy()
+
+    def whole(self) -> Any:
+        return self._data
+
+
+class SparseColumn:
+    """A SciPy sparse matrix or array, held by rows."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self._rows = data.tocsr()
+
+    def __len__(self) -> int:
+        return int(self._rows.shape[0])
+
+    def take(self, positions: Positions) -> Any:
+        return self._rows[positions]
+
+    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
+        return self._rows[start:stop]
+
+    def whole(self) -> Any:
+        return self._data
+
+
+class ArrowColumn:
+    """An Arrow array, chunked array or table, whose rows nobody can change."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def take(self, positions: Positions) -> Any:
+        return self._data.take(positions)
+
+    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
+        return self._data.slice(start, stop - start)
+
+    def whole(self) -> Any:
+        return self._data
+
+
+class IndexedColumn:
+    """Anything with a length that an array of integers can index."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def take(self, positions: Positions) -> Any:
+        return self._data[positions]
+
+    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
+        return self.take(np.arange(start, stop))
+
+    def whole(self) -> Any:
+        return self._data
+
+
+def as_column(name: str, data: Any) -> Column:
+    """Choose how to read the rows of one column.
+
+    Raises
+    ------
+    DataError
+        For data without rows, or that an array of integers cannot index.
+    """
+    if isinstance(data, (list, tuple)):
+        data = _array_of(data)
+    if isinstance(data, np.ndarray):
+        if data.ndim == 0:
+            raise DataError(f"column {name!r} is a single value ({data!r}): a column needs rows")
+        return ArrayColumn(data)
+    if hasattr(data, "iloc"):
+        return PandasColumn(data)
+    if hasattr(data, "tocsr"):
+        return SparseColumn(data)
+    if type(data).__module__.partition(".")[0] == "pyarrow" and hasattr(data, "slice"):
+        return ArrowColumn(data)
+    return _indexed(name, data)
+
+
+def row_count(value: Any) -> int | None:
+    """Say how many rows a component's value has, or None if it has none."""
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return int(shape[0]) if len(shape) else None
+    try:
+        return len(value)
+    except TypeError:
+        return None
+
+
+def take_rows(value: Any, positions: Positions) -> Any:
+    """Gather rows of a component's value by position, whatever its kind."""
+    return as_column("", value).take(positions)
+
+
+def stack_rows(values: list[Any]) -> Any:
+    """Put the rows of several values of one kind one below the other."""
+    first = values[0]
+    if len(values) == 1:
+        return first
+    library = type(first).__module__.partition(".")[0]
+    if hasattr(first, "iloc"):
+        return sys.modules[library].concat(values)
+    if hasattr(first, "tocsr"):
+        return sys.modules["scipy.sparse"].vstack(values, format="csr")
+    if library == "pyarrow":
+        return _stack_arrow(sys.modules[library], values)
+    return np.concatenate([np.asarray(each) for each in values])
+
+
+def _stack_arrow(pa: Any, values: list[Any]) -> Any:
+    if isinstance(values[0], pa.Table):
+        return pa.concat_tables(values)
+    arrays = [piece for each in values for piece in getattr(each, "chunks", [each])]
+    return pa.chunked_array(arrays, type=values[0].type)
+
+
+def _array_of(data: list[Any] | tuple[Any, ...]) -> np.ndarray[Any, Any]:
+    try:
+        return np.array(data)
+    except ValueError:  # ragged: each element is an item of its own
+        array = np.empty(len(data), dtype=object)
+        array[:] = data
+        return array
+
+
+def _indexed(name: str, data: Any) -> Column:
+    try:
+        length = len(data)
+        if length:
+            data[np.zeros(1, dtype=np.intp)]
+    except Exception as exc:
+        raise DataError(
+            f"column {name!r} is {type(data).__name__}, whose rows cannot be read by position: a column "
+            "is an array or has len() and takes an array of integers as index"
+        ) from exc
+    return IndexedColumn(data)

@@ -1,0 +1,212 @@
+"""Dataset: an index of items, the columns of their data, and the class of their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from batchloom.batch import Batch, check_component_name, component_names
+from batchloom.columns import Column, as_column
+from batchloom.errors import DataError
+from batchloom.index import DatasetIndex, as_index
+from batchloom.ordering import Positions, Shuffle
+from batchloom.rows import Rows
+
+if TYPE_CHECKING:
+    from batchloom.pipeline import Pipeline
+
+
+class Dataset:
+    """Items, their data, and the class of the batches that they are handed out in.
+
+    Parameters
+    ----------
+    index : DatasetIndex, sequence of ids or int, optional
+        The ids of the items. Default: ``0 .. n - 1`` for data of n rows.
+    batch_class : type, default Batch
+        What the batches are made of.
+    data : mapping of str to column, DataFrame, array or tuple of arrays, optional
+        The columns by name; a column is an array, memory map, pandas object, Arrow object, sparse matrix
+        or anything with a length that an array of integers can index. The columns of a DataFrame are
+        columns. An array or a tuple gets its names from ``batch_class.components``, in order.
+    copy : bool, default True
+        Whether a batch owns its data. False hands out read-only views where batches are in order.
+
+    Raises
+    ------
+    DataError
+        For columns of unequal length, duplicate ids, a component called like an attribute of the batch
+        class, or data that cannot be addressed by position.
+
+    Examples
+    --------
+    >>> digits = Dataset(data={"images": X, "labels": y}).split(0.8, shuffle=42)
+    >>> len(digits.train), len(digits.test)
+    (1438, 359)
+    """
+
+    # Set by batchloom.pipeline, so that this module need not know the one that is built on it.
+    pipeline_class: ClassVar[type[Pipeline]]
+
+    def __init__(
+        self,
+        index: DatasetIndex | Sequence[Any] | int | None = None,
+        batch_class: type[Batch] = Batch,
+        data: Any = None,
+        *,
+        copy: bool = True,
+    ) -> None:
+        if not (isinstance(batch_class, type) and issubclass(batch_class, Batch)):
+            raise DataError(f"batch_class must be a subclass of Batch, not {batch_class!r}")
+        self.batch_class = batch_class
+        self.copy = copy
+        self.columns: dict[str, Column] = _as_columns(data, batch_class)
+        self.index = as_index(index, _common_length(self.columns))
+        self.components = tuple(dict.fromkeys([*component_names(batch_class), *self.columns]))
+        for name in self.components:
+            check_component_name(name, batch_class)
+        self._rows: Positions | None = None
+        self._parts: dict[str, Dataset] = {}
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.components) or "no components"
+        return f"<Dataset of {len(self)} items: {names}; {self.batch_class.__name__}>"
+
+    @property
+    def p(self) -> Pipeline:
+        """A new, empty pipeline over this dataset."""
+        return self.pipeline()
+
+    def pipeline(self, config: Mapping[str, Any] | None = None) -> Pipeline:
+        """Make a new, empty pipeline over this dataset."""
+        return self.pipeline_class(config) << self
+
+    def gen_batch(self, batch_size: int, **options: Any) -> Iterator[Batch]:
+        """Iterate over batches; the options are those of `Pipeline.gen_batch`."""
+        return self.p.gen_batch(batch_size, **options)
+
+    def next_batch(self, batch_size: int, **options: Any) -> Batch:
+        """Give the next batch, from one call to the next; the options are those of `Pipeline.next_batch`."""
+        if "_iteration" not in self.__dict__:
+            self._iteration = self.p
+        return self._iteration.next_batch(batch_size, **options)
+
+    def split(self, shares: float | Sequence[float] = 0.8, shuffle: Shuffle = False) -> Dataset:
+        """Split the items into `train`, `test` and `validation`, datasets of their own.
+
+        Parameters
+        ----------
+        shares : float or sequence of floats, default 0.8
+            ``0.8``: train and test. ``[0.6, 0.25]``: the rest is validation. ``[0.6, 0.2, 0.2]``.
+        shuffle : bool, int, Generator, RandomState or callable, default False
+            As in `Pipeline.run`. False takes the parts in order.
+
+        Returns
+        -------
+        Dataset
+            This dataset, with its parts made anew.
+        """
+        parts = self.index.split_positions(shares, shuffle)
+        self._parts = {name: self.subset(positions) for name, positions in parts.items()}
+        return self
+
+    @property
+    def train(self) -> Dataset:
+        """The training part."""
+        return self._part("train")
+
+    @property
+    def test(self) -> Dataset:
+        """The held-out part."""
+        return self._part("test")
+
+    @property
+    def validation(self) -> Dataset:
+        """The validation part."""
+        return self._part("validation")
+
+    def subset(self, positions: Positions) -> Dataset:
+        """Make the dataset of the items at some positions; it shares the data and copies nothing."""
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__, index=self.index.subset(positions), _parts={})
+        part.__dict__.pop("_iteration", None)
+        part._rows = self.rows_of(positions)
+        return part
+
+    def column(self, name: str) -> Any:
+        """Give a whole column: the rows of this dataset's own items.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        object
+            What the user gave, not copied, for an undivided dataset; the part's rows otherwise.
+        """
+        column = self.columns[name]
+        return column.whole() if self._rows is None else column.take(self._rows)
+
+    def rows_of(self, positions: Positions) -> Positions:
+        """Say which rows of the columns hold the items at some positions."""
+        return positions if self._rows is None else self._rows[positions]
+
+    def gather(self, name: str, where: Positions | slice) -> Any:
+        """Gather rows of a column, by position in this dataset."""
+        column = self.columns[name]
+        if self._rows is not None:
+            return column.take(self._rows[where])
+        if isinstance(where, slice):
+            return column.rows(where.start, where.stop, self.copy)
+        return column.take(where)
+
+    def batch_at(self, positions: Positions) -> Batch:
+        """Make the batch of the items at some positions."""
+        return self.batch_class(Rows.at(self, positions), 0, len(positions), self.components)
+
+    def _part(self, name: str) -> Dataset:
+        if name not in self._parts:
+            there = ", ".join(self._parts) or "none: call split(...) first"
+            raise AttributeError(f"this dataset has no {name} part; its parts are {there}")
+        return self._parts[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            key: each for key, each in self.__dict__.items() if key not in ("_parts", "_iteration")
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _parts={})
+
+
+def _as_columns(data: Any, batch_class: type[Batch]) -> dict[str, Column]:
+    if data is None:
+        return {}
+    return {name: as_column(str(name), each) for name, each in _named(data, batch_class).items()}
+
+
+def _named(data: Any, batch_class: type[Batch]) -> Mapping[str, Any]:
+    if isinstance(data, Mapping):
+        return data
+    if hasattr(data, "columns") and hasattr(data, "iloc"):
+        return {name: data[name] for name in data.columns}
+    names = component_names(batch_class)
+    values = data if isinstance(data, tuple) else (data,)
+    if len(names) != len(values):
+        raise DataError(
+            f"data is {type(data).__name__}, {len(values)} column(s) without names, and "
+            f"{batch_class.__name__} declares {len(names)} components: give a mapping of names to columns"
+        )
+    return dict(zip(names, values, strict=True))
+
+
+def _common_length(columns: Mapping[str, Column]) -> int | None:
+    lengths = {name: len(each) for name, each in columns.items()}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(f"columns of unequal length: {said}. Row i of each belongs to item i")
+    return next(iter(lengths.values()), None)

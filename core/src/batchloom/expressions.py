@@ -1,0 +1,191 @@
+"""Late-bound references: ``B`` (component), ``V`` (variable), ``C`` (config) and ``F`` (function).
+
+They stand for a value that is only known when a batch is there. An expression holds no value itself, so
+that one expression can serve many batches at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from batchloom.errors import DefinitionError, UnknownNameError
+
+if TYPE_CHECKING:
+    from batchloom.batch import Batch
+
+
+class Surroundings(Protocol):
+    """What an expression may look at: the running pipeline, as a batch or a static model sees it."""
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+
+    def read_variable(self, name: str) -> Any:
+        """Give the value of a variable to an argument."""
+
+
+class Expression:
+    """A value that is worked out for each batch."""
+
+    kind = "expression"
+
+    def evaluate(self, batch: Batch | None, pipeline: Surroundings) -> Any:
+        """Work out the value.
+
+        Parameters
+        ----------
+        batch : Batch or None
+            None for a static model, which is made before there is a batch.
+        pipeline : Surroundings
+        """
+        raise NotImplementedError
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} has no truth value yet: it is worked out for each batch. Use F(function) to "
+            "compute with the batch"
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError(f"{self!r} cannot be iterated: it is worked out for each batch")
+
+    def __contains__(self, item: object) -> NoReturn:
+        raise TypeError(f"'in {self!r}' cannot be answered: it is worked out for each batch")
+
+
+class Named(Expression):
+    """An expression that names one thing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({self.name!r})"
+
+
+class Component(Named):
+    """``B.images``: a component of the batch."""
+
+    kind = "B"
+
+    def evaluate(self, batch: Batch | None, pipeline: Surroundings) -> Any:
+        if batch is None:
+            raise DefinitionError(
+                f"{self!r} needs a batch, and a static model is made before there is one: "
+                "use a dynamic model"
+            )
+        return getattr(batch, self.name)
+
+
+class Variable(Named):
+    """``V.loss_history``: a variable of the pipeline."""
+
+    kind = "V"
+
+    def evaluate(self, batch: Batch | None, pipeline: Surroundings) -> Any:
+        return pipeline.read_variable(self.name)
+
+
+class Config(Named):
+    """``C.lr``: an entry of the pipeline's config."""
+
+    kind = "C"
+
+    def evaluate(self, batch: Batch | None, pipeline: Surroundings) -> Any:
+        try:
+            return pipeline.config[self.name]
+        except KeyError:
+            raise UnknownNameError(
+                "config entry",
+                self.name,
+                map(str, pipeline.config),
+                hint=f"Give it as Pipeline(config={{{self.name!r}: ...}})",
+            ) from None
+
+
+class Function(Expression):
+    """``F(function)``: what a function makes of the batch."""
+
+    kind = "F"
+
+    def __init__(self, function: Callable[[Batch], Any]) -> None:
+        if not callable(function):
+            raise DefinitionError(f"F takes a function of a batch, not {function!r}")
+        self.function = function
+
+    def __repr__(self) -> str:
+        return f"F({getattr(self.function, '__qualname__', repr(self.function))})"
+
+    def evaluate(self, batch: Batch | None, pipeline: Surroundings) -> Any:
+        if batch is None:
+            raise DefinitionError(
+                f"{self!r} needs a batch, and a static model is made before there is one: "
+                "use a dynamic model"
+            )
+        return self.function(batch)
+
+
+class Reference:
+    """Makes the expressions of one kind: ``B.images``, ``B("images")`` or ``B["images"]``."""
+
+    def __init__(self, expression: type[Named]) -> None:
+        self._expression = expression
+
+    def __getattr__(self, name: str) -> Named:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._expression(name)
+
+    def __call__(self, name: str) -> Named:
+        return self._expression(_checked(self._expression, name))
+
+    def __getitem__(self, name: str) -> Named:
+        return self._expression(_checked(self._expression, name))
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be iterated")
+
+    def __repr__(self) -> str:
+        return self._expression.kind
+
+
+B = Reference(Component)
+V = Reference(Variable)
+C = Reference(Config)
+F = Function
+
+
+def find_expressions(value: Any) -> Iterator[Expression]:
+    """Find the expressions in a value, also inside dicts, lists and tuples."""
+    if isinstance(value, Expression):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from find_expressions(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from find_expressions(each)
+
+
+def evaluate(value: Any, batch: Batch | None, pipeline: Surroundings) -> Any:
+    """Replace the expressions in a value, also inside dicts, lists and tuples, by what they stand for."""
+    return replace(
+        value,
+        lambda leaf: leaf.evaluate(batch, pipeline) if isinstance(leaf, Expression) else leaf,
+    )
+
+
+def replace(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    """Rebuild a nest of dicts, lists and tuples with each leaf replaced."""
+    if isinstance(value, dict):
+        return {key: replace(each, leaf) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(replace(each, leaf) for each in value)
+    return leaf(value)
+
+
+def _checked(expression: type[Named], name: object) -> str:
+    if not isinstance(name, str):
+        raise DefinitionError(f"{expression.kind}(...) takes a name, not {name!r}")
+    return name

@@ -1,0 +1,269 @@
+"""Indices: which items there are, what they are called, and how they are split into parts."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from batchloom.errors import DataError
+from batchloom.ordering import Positions, Shuffle, make_order
+
+Ids = np.ndarray[Any, Any]
+PARTS = ("train", "test", "validation")
+
+
+class DatasetIndex:
+    """The ids of the items of a dataset, in order.
+
+    Parameters
+    ----------
+    ids : int or sequence of int or str
+        The ids, one-dimensional and without duplicates; an int ``n`` stands for ``0 .. n - 1``, which
+        takes no memory however large it is.
+
+    Raises
+    ------
+    DataError
+        For ids that are duplicated, float, NaN, of more than one dimension, or come from a generator.
+    """
+
+    def __init__(self, ids: int | Sequence[Any] | Ids | DatasetIndex) -> None:
+        self._ids, self._length = _as_ids(ids)
+        self._lookup: dict[Any, int] | None = None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} items>"
+
+    @property
+    def ids(self) -> Ids:
+        """All ids, as an array of shape ``(len(self),)``."""
+        return self.take(slice(0, len(self)))
+
+    @property
+    def indices(self) -> Ids:
+        """The same as `ids`."""
+        return self.ids
+
+    def take(self, positions: Positions | slice) -> Ids:
+        """Give the ids at some positions (array of ints, or a slice with a start and a stop)."""
+        if self._ids is not None:
+            return self._ids[positions]
+        if isinstance(positions, slice):
+            return np.arange(positions.start, positions.stop)
+        return positions.copy()
+
+    def positions(self, ids: Iterable[Any]) -> Positions:
+        """Find the positions of some ids.
+
+        Raises
+        ------
+        IndexError
+            If an id is not in this index; the first ones are named.
+        """
+        wanted = list(ids)
+        found = [self._position(each) for each in wanted]
+        missing = [each for each, at in zip(wanted, found, strict=True) if at is None]
+        if missing:
+            raise IndexError(
+                f"{len(missing)} of {len(wanted)} ids are not in this index of {len(self)} items: "
+                f"{', '.join(map(repr, missing[:5]))}"
+            )
+        return np.array(found, dtype=np.intp)
+
+    def subset(self, positions: Positions) -> DatasetIndex:
+        """Make the index of the items at some positions."""
+        return DatasetIndex(self.take(positions))
+
+    def split_positions(
+        self, shares: float | Sequence[float], shuffle: Shuffle
+    ) -> dict[str, Positions]:
+        """Say which positions go to which part.
+
+        Parameters
+        ----------
+        shares : float or sequence of two or three floats
+            The share of the training part, or of train, test and validation. What two shares leave
+            over is the validation part; what one leaves over is the test part.
+        shuffle : bool, int, Generator, RandomState or callable
+            As in `Pipeline.run`; False takes the parts in order.
+
+        Returns
+        -------
+        dict
+            ``train``, ``test`` and, unless its share is nil, ``validation``: arrays of positions.
+
+        Raises
+        ------
+        DataError
+            For shares that are negative or sum to more than one.
+        """
+        order = make_order(len(self), shuffle)[0].positions(0)
+        positions = np.arange(len(self)) if order is None else order
+        bounds = np.rint(np.cumsum(_shares(shares)) * len(self)).astype(int)
+        parts = np.split(positions, bounds[:-1])
+        return dict(zip(PARTS, parts, strict=False))
+
+    def _position(self, item: Any) -> int | None:
+        if self._ids is None:
+            whole = isinstance(item, (int, np.integer)) and 0 <= item < self._length
+            return int(item) if whole else None
+        if self._lookup is None:
+            self._lookup = {each: at for at, each in enumerate(self._ids.tolist())}
+        return self._lookup.get(item.item() if isinstance(item, np.generic) else item)
+
+
+class FilesIndex(DatasetIndex):
+    """An index of files: each item is a file, its id is the file's name.
+
+    Parameters
+    ----------
+    path : str, path or sequence of them
+        Glob patterns; ``**`` stands for any number of folders.
+    dirs : bool, default False
+        Take folders instead of files.
+    no_ext : bool, default False
+        Leave the extension out of the ids.
+
+    Raises
+    ------
+    DataError
+        If no file matches, or two files would have the same id.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        dirs: bool = False,
+        no_ext: bool = False,
+    ) -> None:
+        patterns = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+        paths = _matching(patterns, dirs)
+        names = [each.stem if no_ext else each.name for each in paths]
+        self._paths = dict(zip(names, paths, strict=True))
+        if len(self._paths) < len(names):
+            _refuse_same_names(names, paths)
+        super().__init__(np.array(names, dtype=str))
+
+    @property
+    def paths(self) -> list[str]:
+        """The full paths of all items, in order."""
+        return [str(self._paths[each]) for each in self.ids.tolist()]
+
+    def path(self, item: str) -> str:
+        """Give the full path of one item.
+
+        Raises
+        ------
+        IndexError
+            If there is no such item.
+        """
+        self.positions([item])
+        return str(self._paths[str(item)])
+
+    def subset(self, positions: Positions) -> FilesIndex:
+        """Make the index of the files at some positions."""
+        part = FilesIndex.__new__(FilesIndex)
+        DatasetIndex.__init__(part, self.take(positions))
+        part._paths = self._paths
+        return part
+
+
+def as_index(index: Any, length: int | None) -> DatasetIndex:
+    """Make the index of a dataset from what its user gave, and hold it against its data's length."""
+    if index is None:
+        if length is None:
+            raise DataError("a dataset needs an index, data, or both; neither was given")
+        return DatasetIndex(length)
+    made = index if isinstance(index, DatasetIndex) else DatasetIndex(index)
+    if length is not None and len(made) != length:
+        raise DataError(f"the index has {len(made)} items, but the data has {length} rows")
+    return made
+
+
+def _as_ids(ids: Any) -> tuple[Ids | None, int]:
+    if isinstance(ids, DatasetIndex):
+        return ids._ids, len(ids)
+    if isinstance(ids, (bool, np.bool_)) or not hasattr(ids, "__len__"):
+        return None, _count(ids)
+    if isinstance(ids, range) and ids == range(len(ids)):
+        return None, len(ids)
+    array = np.array(ids)
+    if array.size == 0 and array.ndim == 1:
+        return None, 0
+    if array.ndim != 1:
+        raise DataError(f"ids must be one-dimensional, not of shape {array.shape}")
+    if array.dtype.kind == "f" or (array.dtype == object and any(e != e for e in array.tolist())):
+        raise DataError("ids must be ints or strings: floats (and NaN) are not exact names")
+    _refuse_duplicates(array)
+    return array, len(array)
+
+
+def _count(ids: Any) -> int:
+    if not isinstance(ids, (int, np.integer)) or isinstance(ids, (bool, np.bool_)) or ids < 0:
+        raise DataError(
+            f"an index is a sequence of ids or the number of items, not {type(ids).__name__} {ids!r}"
+        )
+    return int(ids)
+
+
+def _refuse_duplicates(ids: Ids) -> None:
+    if len(set(ids.tolist())) == len(ids):
+        return
+    names, counts = np.unique(ids, return_counts=True)
+    twice = names[counts > 1]
+    raise DataError(
+        f"{len(twice)} ids are there more than once: {', '.join(map(repr, twice[:5].tolist()))}. "
+        "Every item needs an id of its own"
+    )
+
+
+def _shares(shares: float | Sequence[float]) -> list[float]:
+    given = (
+        [float(shares)] if isinstance(shares, (int, float, np.number)) else [*map(float, shares)]
+    )
+    if not 1 <= len(given) <= len(PARTS):
+        raise DataError(
+            f"split takes one to three shares (train, test, validation), not {len(given)}"
+        )
+    rest = 1 - sum(given)
+    if min(given) < 0 or rest < -1e-9:
+        raise DataError(f"the shares {given} must not be negative nor sum to more than 1")
+    if len(given) < len(PARTS) and rest > 1e-9:
+        return [*given, rest]
+    if len(given) == 1:
+        return [*given, 0.0]
+    if rest > 1e-9:
+        raise DataError(f"the three shares {given} sum to {sum(given):g}: items would be left over")
+    return given
+
+
+def _matching(patterns: Sequence[str | os.PathLike[str]], dirs: bool) -> list[Path]:
+    found = {
+        Path(each).absolute()
+        for pattern in patterns
+        for each in glob.glob(os.fspath(pattern), recursive=True)
+        if os.path.isdir(each) == dirs
+    }
+    if not found:
+        kind = "folder" if dirs else "file"
+        raise DataError(f"no {kind} matches {', '.join(os.fspath(p) for p in patterns)}")
+    return sorted(found)
+
+
+def _refuse_same_names(names: list[str], paths: list[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for name, path in zip(names, paths, strict=True):
+        if name in seen:
+            raise DataError(
+                f"two files would have the id {name!r}: {seen[name]} and {path}. "
+                "Give them different names, or index the folders apart"
+            )
+        seen[name] = path

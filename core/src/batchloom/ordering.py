@@ -1,0 +1,116 @@
+"""The order in which an epoch visits the items, as a function of the seed and the epoch alone."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from batchloom.errors import DataError, DefinitionError
+from batchloom.randomness import ORDER, fresh_seed, generator
+
+Shuffle = (
+    bool
+    | int
+    | np.random.Generator
+    | np.random.RandomState
+    | Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+)
+"""What ``shuffle=`` takes."""
+
+Positions = np.ndarray[Any, np.dtype[np.intp]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of the items in every epoch.
+
+    Attributes
+    ----------
+    length : int
+        How many items there are.
+    shuffled : bool
+    seed : int
+        What the permutations are drawn from.
+    function : callable or None
+        Takes the positions ``0 .. length - 1`` and returns them in another order.
+    """
+
+    length: int
+    shuffled: bool
+    seed: int
+    function: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
+
+    def positions(self, epoch: int) -> Positions | None:
+        """Give the positions in the order of one epoch, or None for the order they have."""
+        if self.function is not None:
+            return _checked(self.function(np.arange(self.length)), self.length)
+        if not self.shuffled:
+            return None
+        return generator(self.seed, ORDER, epoch).permutation(self.length)
+
+
+def make_order(length: int, shuffle: Shuffle, seed: int | None = None) -> tuple[Order, int]:
+    """Say in which order a run visits its items, and settle the run's seed.
+
+    Parameters
+    ----------
+    length : int
+    shuffle : bool, int, Generator, RandomState or callable
+        False: the order of the index. True: permuted anew in each epoch, from the seed. An int: the
+        same, from that int. A generator: a seed is drawn from it, once. A callable: gets the positions
+        ``0 .. length - 1`` once an epoch and returns them reordered.
+    seed : int, optional
+        The run's seed. Without one it is the int given as `shuffle`, else what the given generator
+        draws, else a fresh one.
+
+    Returns
+    -------
+    Order
+    int
+        The run's seed.
+    """
+    drawn = _seed_of(shuffle)
+    run_seed = seed if seed is not None else drawn if drawn is not None else fresh_seed()
+    order_seed = run_seed if drawn is None else drawn
+    function = shuffle if drawn is None and callable(shuffle) else None
+    return Order(length, shuffle is not False, order_seed, function), run_seed
+
+
+def check_seed(seed: object) -> int | None:
+    """Return a seed as an int, or refuse it."""
+    if seed is None:
+        return None
+    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or int(seed) < 0:
+        raise DefinitionError(f"seed={seed!r}: a seed is an int that is not negative, or None")
+    return int(seed)
+
+
+def _seed_of(shuffle: Shuffle) -> int | None:
+    if isinstance(shuffle, (bool, np.bool_)):
+        return None
+    if isinstance(shuffle, numbers.Integral):
+        return check_seed(shuffle)
+    if isinstance(shuffle, np.random.Generator):
+        return int(shuffle.integers(2**63))
+    if isinstance(shuffle, np.random.RandomState):
+        return int(shuffle.randint(2**31))
+    if callable(shuffle):
+        return None
+    raise DefinitionError(
+        f"shuffle={shuffle!r}: give a bool, an int seed, a NumPy Generator or RandomState, "
+        "or a callable that reorders an array of positions"
+    )
+
+
+def _checked(order: object, length: int) -> Positions:
+    positions = np.asarray(order)
+    if positions.shape != (length,) or not np.array_equal(np.sort(positions), np.arange(length)):
+        raise DataError(
+            f"the shuffle callable must return the {length} positions it was given, reordered; "
+            f"it returned an array of shape {positions.shape} that is no permutation of them"
+        )
+    return positions.astype(np.intp, copy=False)

@@ -1,0 +1,256 @@
+"""Pipeline: a chain of steps over batches, which nothing changes, and what a run of it leaves."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Unpack
+
+from batchloom import checks
+from batchloom.batch import Batch
+from batchloom.building import Builder
+from batchloom.dataset import Dataset
+from batchloom.definition import Definition
+from batchloom.errors import DefinitionError, TemplateError, UnknownArgumentError
+from batchloom.runtime.options import RunKeywords, RunOptions
+from batchloom.runtime.state import Failure
+
+if TYPE_CHECKING:
+    from batchloom.variables import Variables
+
+
+class Pipeline(Builder):
+    """A chain of steps over batches.
+
+    Every builder method and operator returns a new pipeline and leaves this one as it is. Any action
+    of the batch class is a builder method: ``pipeline.scale(by=16)``. Variables, models and the place
+    in the data belong to one pipeline object; only static models are shared with the pipelines that
+    are built from it.
+
+    Parameters
+    ----------
+    config : mapping, optional
+        Options that steps and models can refer to as ``C.name``.
+
+    Examples
+    --------
+    >>> template = Pipeline().scale().train_model("clf", x="images", y="labels")
+    >>> train = (template << digits.train).run(64, shuffle=1, n_epochs=10, prefetch=4)
+    """
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        if config is not None and not isinstance(config, Mapping):
+            raise DefinitionError(f"a pipeline's config is a mapping, not {config!r}")
+        self._begin(Definition(config=dict(config or {})))
+
+    def _begin(self, definition: Definition) -> None:
+        super()._begin(definition)
+        self._iteration: tuple[RunOptions, Iterator[Batch]] | None = None
+
+    # Running
+
+    def run(
+        self, batch_size: int | None = None, *, lazy: bool = False, **options: Unpack[RunKeywords]
+    ) -> Pipeline:
+        """Run over the whole dataset.
+
+        Parameters
+        ----------
+        batch_size : int
+            The number of items in a batch; the last one of an epoch may have fewer.
+        shuffle : bool, int, Generator, RandomState or callable, default False
+            Whether, and from what seed, each epoch visits the items in an order of its own.
+        n_epochs : int or None, default 1
+            None runs without end, in `gen_batch` and `next_batch`.
+        drop_last : bool, default False
+            Leave out a last batch that is not full.
+        prefetch : int, default 0
+            How many batches are prepared ahead, in threads. The result is the same.
+        executor : concurrent.futures.Executor, optional
+            Prepares batches there instead: threads, or processes that are spawned.
+        seed : int, optional
+            What every random number of the run comes from. Default: the int given as `shuffle`, else a
+            fresh one, which `seed` tells afterwards.
+        bar : bool, default False
+            Show a progress bar.
+        on_error : {"raise", "skip"}, default "raise"
+            ``"skip"`` leaves out a batch that fails, and records it in `failures`.
+        lazy : bool, default False
+            Do not run; return a pipeline that remembers these options, for a ``run()`` without any.
+
+        Returns
+        -------
+        Pipeline
+            This pipeline.
+        """
+        if lazy:
+            stored = RunOptions.gather(self._definition.run_options, batch_size, options, "run")
+            return self._made(replace(self._definition, run_options=stored))
+        chosen = self._options(batch_size, options, "run")
+        if chosen.n_epochs is None:
+            raise DefinitionError(
+                "run(n_epochs=None) would never end: iterate with gen_batch or next_batch"
+            )
+        for _ in self._batches(chosen):
+            pass
+        return self
+
+    def gen_batch(
+        self, batch_size: int | None = None, **options: Unpack[RunKeywords]
+    ) -> Iterator[Batch]:
+        """Iterate over the batches, each with all steps done; the parameters are those of `run`."""
+        return self._batches(self._options(batch_size, options, "gen_batch"))
+
+    def next_batch(self, batch_size: int | None = None, **options: Unpack[RunKeywords]) -> Batch:
+        """Give the next batch, from one call to the next; the parameters are those of `run`.
+
+        Raises
+        ------
+        StopIteration
+            When the epochs are over. The next call begins anew.
+        DefinitionError
+            If the options are not those the iteration was begun with: `reset` first.
+        """
+        if self._iteration is None or batch_size is not None or options:
+            chosen = self._options(batch_size, options, "next_batch")
+            if self._iteration is None:
+                self._iteration = chosen, self._batches(chosen)
+            elif not chosen.same_as(self._iteration[0]):
+                raise DefinitionError(
+                    f"next_batch was begun with {self._iteration[0].describe()}, and is now asked for "
+                    f"{chosen.describe()}: call reset() to begin anew"
+                )
+        try:
+            return next(self._iteration[1])
+        except BaseException:
+            self._iteration = None
+            raise
+
+    def reset(self, *what: str) -> Pipeline:
+        """Go back to the beginning.
+
+        Parameters
+        ----------
+        *what : {"iteration", "variables", "models", "all"}
+            Default: the place in the data that `next_batch` has come to.
+        """
+        known = ("iteration", "variables", "models", "all")
+        for each in what:
+            if each not in known:
+                raise UnknownArgumentError("argument", each, known, "of reset")
+        chosen = known[:3] if "all" in what else what or ("iteration",)
+        if "iteration" in chosen and self._iteration is not None:
+            self._iteration[1].close()  # type: ignore[attr-defined]
+            self._iteration = None
+        for each in chosen:
+            if each != "iteration":
+                self._state.forget(each)
+        return self
+
+    # Looking
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The config, which cannot be changed."""
+        return MappingProxyType(dict(self._definition.config))
+
+    @property
+    def variables(self) -> Variables:
+        """The variables, a mapping by name."""
+        return self._state.variables
+
+    def get_variable(self, name: str) -> Any:
+        """Give the value of a variable."""
+        return self._state.variables[name]
+
+    @property
+    def models(self) -> Mapping[str, Any]:
+        """The models that exist, by name."""
+        there = {name: self._state.find(name) for name in self._definition.models}
+        return {name: each.model for name, each in there.items() if each is not None}
+
+    def get_model_by_name(self, name: str) -> Any:
+        """Give a model.
+
+        Raises
+        ------
+        UnknownModelError
+            If the pipeline declares no such model.
+        ModelNotBuiltError
+            If it is dynamic and no run has used it yet.
+        """
+        return self._state.handle(name).model
+
+    def save_model(self, name: str, path: str | Path, **kwargs: Any) -> None:
+        """Save a model, now, into one file.
+
+        Parameters
+        ----------
+        name : str
+        path : str or Path
+        **kwargs : object
+            Options of the model's own.
+        """
+        self._state.handle(name).save(path, **kwargs)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The batches that the last run left out, with their exceptions."""
+        return self._state.failures
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the last run."""
+        return self._state.seed
+
+    def describe(self) -> str:
+        """Tell in words what the pipeline does: dataset, steps and models."""
+        from batchloom.description import describe
+
+        return describe(self)
+
+    def __repr__(self) -> str:
+        return self.describe()
+
+    def _repr_html_(self) -> str:
+        from batchloom.description import describe_html
+
+        return describe_html(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_definition": self._definition, "_state": self._state, "_iteration": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def _options(self, batch_size: int | None, given: Mapping[str, Any], method: str) -> RunOptions:
+        if self.dataset is None:
+            raise TemplateError(
+                f"{method}: this pipeline is a template, linked to no dataset: (template << dataset).{method}"
+                "(...)"
+            )
+        return RunOptions.gather(self._definition.run_options, batch_size, given, method)
+
+    def _batches(self, options: RunOptions) -> Iterator[Batch]:
+        from batchloom.runtime.run import Run
+
+        checks.check_definition(self._definition)
+        checks.check_complete(self._definition)
+        run = Run(self._definition, self._state, options)
+        if run.is_empty and len(self._dataset_of()) > 0:
+            warnings.warn(
+                f"drop_last=True leaves no batch: batch_size={options.batch_size} is more than the "
+                f"{len(self._dataset_of())} items",
+                stacklevel=3,
+            )
+        return run.batches()
+
+    def _dataset_of(self) -> Dataset:
+        assert self.dataset is not None
+        return self.dataset
+
+
+Dataset.pipeline_class = Pipeline

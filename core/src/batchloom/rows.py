@@ -1,0 +1,92 @@
+"""Rows: the share of a dataset that one or several consecutive batches are made of.
+
+Components are gathered when they are first asked for. Several small batches share one gather, because
+most of its price is set-up: each of them gets a view of its own rows, which no other batch sees.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from batchloom.columns import ArrayColumn
+from batchloom.index import Ids
+from batchloom.ordering import Positions
+
+if TYPE_CHECKING:
+    from batchloom.dataset import Dataset
+
+
+class Rows:
+    """A run of a dataset's items in the order in which an epoch visits them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    start, stop : int
+        The run, as positions in the epoch's order.
+    order : array of int, optional
+        The epoch's order; without one, the dataset's own.
+    """
+
+    __slots__ = ("_gathered", "dataset", "length", "positions", "start")
+
+    def __init__(
+        self, dataset: Dataset, start: int, stop: int, order: Positions | None = None
+    ) -> None:
+        self.dataset: Dataset | None = dataset
+        self.start = start
+        self.length = stop - start
+        self.positions = None if order is None else order[start:stop]
+        self._gathered: dict[str, Any] = {}
+
+    @classmethod
+    def at(cls, dataset: Dataset, positions: Positions) -> Rows:
+        """Make the rows at some positions of a dataset."""
+        return cls(dataset, 0, len(positions), positions)
+
+    def ids(self, start: int, stop: int) -> Ids:
+        """Give the ids of items ``start .. stop - 1`` of these rows."""
+        return self._dataset().index.take(self.where(start, stop))
+
+    def where(self, start: int, stop: int) -> Positions | slice:
+        """Say where in the dataset items ``start .. stop - 1`` of these rows are."""
+        if self.positions is None:
+            return slice(self.start + start, self.start + stop)
+        return self.positions[start:stop]
+
+    def positions_of(self, start: int, stop: int) -> Positions:
+        """Give the positions in the dataset of items ``start .. stop - 1``, as an array."""
+        where = self.where(start, stop)
+        return np.arange(where.start, where.stop) if isinstance(where, slice) else where
+
+    def has(self, name: str) -> bool:
+        """Tell whether the dataset has a column of that name."""
+        return name in self._gathered or name in self._dataset().columns
+
+    def component(self, name: str, start: int, stop: int) -> Any:
+        """Gather one component of items ``start .. stop - 1``; the result belongs to the caller."""
+        shared = self._gathered.get(name)
+        if shared is None:
+            dataset = self._dataset()
+            if stop - start == self.length or not isinstance(dataset.columns[name], ArrayColumn):
+                return dataset.gather(name, self.where(start, stop))
+            # setdefault: batches of these rows may be in two threads, and must end up with one array.
+            whole = dataset.gather(name, self.where(0, self.length))
+            shared = self._gathered.setdefault(name, whole)
+        return shared[start:stop]
+
+    def __getstate__(self) -> tuple[int, int, Positions | None]:
+        # A worker process has the dataset already, and hands back arrays rather than what they came from.
+        return self.start, self.length, self.positions
+
+    def __setstate__(self, state: tuple[int, int, Positions | None]) -> None:
+        self.start, self.length, self.positions = state
+        self.dataset = None
+        self._gathered = {}
+
+    def _dataset(self) -> Dataset:
+        if self.dataset is None:
+            raise RuntimeError("these rows were unpickled and not linked to their dataset again")
+        return self.dataset

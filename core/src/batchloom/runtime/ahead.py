@@ -1,0 +1,168 @@
+"""Working ahead: the threads that prepare batches, and everything they may wait for.
+
+All waits of a run are waits on one `Monitor`, so that one call ends them all; and batch k never waits for
+anything but batches before it, so that they cannot wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Protocol
+
+JOIN_SECONDS = 1.0
+"""How long the end of a run waits for actions that are under way."""
+
+
+class RunCancelledError(BaseException):
+    """Ends a wait in a worker when its run is over. Never seen by users."""
+
+
+class Monitor:
+    """Where a run's threads wait for each other."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._waiting = 0
+        self.cancelled = False
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds.
+
+        Raises
+        ------
+        RunCancelledError
+            When the run ends first.
+        """
+        with self._condition:
+            # Counted before the first look: whoever changes something looks at the count afterwards.
+            self._waiting += 1
+            try:
+                while not holds():
+                    if self.cancelled:
+                        raise RunCancelledError
+                    self._condition.wait()
+            finally:
+                self._waiting -= 1
+
+    def changed(self) -> None:
+        """Let the waiting threads look again; costs next to nothing when there are none."""
+        if self._waiting:
+            with self._condition:
+                self._condition.notify_all()
+
+    def cancel(self) -> None:
+        """End all waits, now and later."""
+        with self._condition:
+            self.cancelled = True
+            self._condition.notify_all()
+
+
+class Turn:
+    """A batch's turn to use what is shared: it comes when every batch before it is done."""
+
+    __slots__ = ("_position", "_work", "may_read_ahead")
+
+    def __init__(self, work: InTurns, position: int, may_read_ahead: bool) -> None:
+        self._work = work
+        self._position = position
+        self.may_read_ahead = may_read_ahead
+
+    @property
+    def granted(self) -> bool:
+        """Whether the turn has come."""
+        return self._work.turns_granted > self._position
+
+    def wait(self) -> None:
+        """Wait for the turn."""
+        self._work.monitor.wait_until(lambda: self.granted)
+
+
+class InTurns(Protocol):
+    """Work on several batches, which get their turns one after the other."""
+
+    monitor: Monitor
+    turns_granted: int
+
+
+class OrderedLock:
+    """A named lock of actions that batches pass in their order."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._next = 0
+        self._left: set[int] = set()
+        self._guard = threading.Lock()
+
+    def enter(self, ticket: int) -> None:
+        """Wait until every earlier batch has left."""
+        if self._next != ticket:
+            self._monitor.wait_until(lambda: self._next >= ticket)
+
+    def leave(self, ticket: int) -> None:
+        """Let the next batch in; a batch that never entered leaves too."""
+        with self._guard:
+            self._left.add(ticket)
+            while self._next in self._left:
+                self._left.remove(self._next)
+                self._next += 1
+        self._monitor.changed()
+
+
+class Job(Protocol):
+    """What a thread of a pool runs."""
+
+    def run(self) -> None: ...
+
+
+class ThreadPool:
+    """The threads of one run.
+
+    Parameters
+    ----------
+    threads : int
+        The most threads; each is started when there is work that no idle thread takes.
+    monitor : Monitor
+    """
+
+    def __init__(self, threads: int, monitor: Monitor) -> None:
+        self._most = threads
+        self._monitor = monitor
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, job: Job) -> None:
+        """Have a thread run a job."""
+        self._jobs.put(job)
+        if len(self._threads) < self._most:
+            name = f"batchloom-prefetch-{len(self._threads)}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def close(self) -> None:
+        """Stop all threads: those that wait at once, those in an action when it returns."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        deadline = time.monotonic() + JOIN_SECONDS
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        alive = [each.name for each in self._threads if each.is_alive()]
+        if alive:
+            warnings.warn(
+                f"{len(alive)} prefetch thread(s) are still inside an action {JOIN_SECONDS:g} s after the "
+                f"run ended ({', '.join(alive)}); they end when it returns, and what it returns is dropped",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _work(self) -> None:
+        while not self._monitor.cancelled:
+            job = self._jobs.get()
+            if job is None:
+                return
+            job.run()

@@ -1,0 +1,160 @@
+"""The arguments of a model's call: strings and expressions in them become a batch's data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from batchloom.batch import Batch
+from batchloom.definition import Definition
+from batchloom.errors import ActionError, DefinitionError, UnknownComponentError
+from batchloom.expressions import Component, Expression, Variable, find_expressions, replace
+
+
+class Arguments:
+    """Makes the keyword arguments of a model's call from a batch.
+
+    A string that names a component becomes its data; else one that names a variable becomes its value;
+    else it is itself.
+
+    Parameters
+    ----------
+    given : mapping
+        The arguments as they were written.
+    make_data : callable or None
+        Takes the batch and the model and returns a dict of arguments.
+    data_args, literal_args : sequence of str
+        As the model class declares them.
+    definition : Definition
+    """
+
+    def __init__(
+        self,
+        given: Mapping[str, Any],
+        make_data: Callable[..., Any] | None,
+        data_args: Sequence[str],
+        literal_args: Sequence[str],
+        definition: Definition,
+    ) -> None:
+        self._given = given
+        self._make_data = make_data
+        self._data_args = frozenset(data_args)
+        self._literal_args = frozenset(literal_args)
+        self._variables = definition.variables
+        self._fixed = {name: each for name, each in given.items() if self._is_fixed(name, each)}
+
+    def __call__(self, batch: Batch, model: Any) -> dict[str, Any]:
+        """Work the arguments out for one batch."""
+        made = {
+            name: self._fixed[name] if name in self._fixed else self._resolve(name, each, batch)
+            for name, each in self._given.items()
+        }
+        if self._make_data is not None:
+            made |= self._made_data(batch, model)
+        return made
+
+    def variables(self) -> set[str]:
+        """Name the variables that are (or may be) read."""
+        strings = {each for each in self._strings() if each in self._variables}
+        return strings | {
+            each.name for each in find_expressions(dict(self._given)) if isinstance(each, Variable)
+        }
+
+    def components(self, known: Sequence[str]) -> list[str]:
+        """Name the components that are known to be read."""
+        named = [
+            each.name for each in find_expressions(dict(self._given)) if isinstance(each, Component)
+        ]
+        return [each for each in [*self._strings(), *named] if each in known]
+
+    def columns(self, known: Sequence[str]) -> dict[str, str]:
+        """Say which argument is which component, where an argument is nothing but a component."""
+        named = {name: getattr(each, "name", each) for name, each in self._given.items()}
+        return {
+            name: named[name]
+            for name, each in self._given.items()
+            if name not in self._literal_args
+            and isinstance(each, (str, Component))
+            and named[name] in known
+        }
+
+    def check(self, components: Sequence[str]) -> None:
+        """Refuse strings that stand for data and name nothing.
+
+        Raises
+        ------
+        UnknownComponentError
+        """
+        for name in self._data_args & set(self._given):
+            for each in strings_in(self._given[name]):
+                if each not in components and each not in self._variables:
+                    raise self._unknown(name, each, components)
+
+    def _is_fixed(self, name: str, value: Any) -> bool:
+        if name in self._literal_args:
+            return not any(True for _ in find_expressions(value))
+        return not any(True for _ in find_expressions(value)) and not strings_in(value)
+
+    def _strings(self) -> list[str]:
+        looked_up = (v for name, v in self._given.items() if name not in self._literal_args)
+        return [each for value in looked_up for each in strings_in(value)]
+
+    def _resolve(self, name: str, value: Any, batch: Batch) -> Any:
+        looks_up = name not in self._literal_args
+
+        def leaf(each: Any) -> Any:
+            if isinstance(each, Expression):
+                assert batch.pipeline is not None
+                return each.evaluate(batch, batch.pipeline)
+            return self._look_up(name, each, batch) if looks_up and isinstance(each, str) else each
+
+        return replace(value, leaf)
+
+    def _look_up(self, argument: str, name: str, batch: Batch) -> Any:
+        if name in batch.components:
+            return getattr(batch, name)
+        if name in self._variables:
+            assert batch.pipeline is not None
+            return batch.pipeline.read_variable(name)
+        if argument in self._data_args:
+            raise self._unknown(argument, name, batch.components)
+        return name
+
+    def _unknown(
+        self, argument: str, name: str, components: Sequence[str]
+    ) -> UnknownComponentError:
+        return UnknownComponentError(
+            "component or variable",
+            name,
+            [*components, *self._variables],
+            f"in {argument}={name!r}",
+            f"{argument} is data: name a component or a variable, or give the data itself",
+        )
+
+    def _made_data(self, batch: Batch, model: Any) -> dict[str, Any]:
+        assert self._make_data is not None
+        made = self._make_data(batch, model)
+        label = getattr(self._make_data, "__qualname__", repr(self._make_data))
+        if not isinstance(made, Mapping) or not all(isinstance(each, str) for each in made):
+            raise ActionError(
+                f"make_data {label} returned {type(made).__name__}; it must return a dict of arguments "
+                "for the model, by name"
+            )
+        if both := sorted(set(made) & set(self._given)):
+            raise DefinitionError(
+                f"make_data {label} makes {', '.join(both)}, which train_model or predict_model was given too"
+            )
+        return dict(made)
+
+
+def strings_in(value: Any) -> list[str]:
+    """Find the strings in a value, also inside dicts, lists and tuples (not the keys of dicts)."""
+    found: list[str] = []
+
+    def leaf(each: Any) -> Any:
+        if isinstance(each, str):
+            found.append(each)
+        return each
+
+    replace(value, leaf)
+    return found

@@ -1,0 +1,187 @@
+"""Destinations: where ``save_to`` and ``append_to`` put the output of a model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from batchloom.batch import Batch
+from batchloom.definition import Definition
+from batchloom.errors import DefinitionError, UnknownDestinationError
+from batchloom.expressions import Component, Variable
+from batchloom.runtime.view import CHANGES
+from batchloom.variables import Variables
+
+
+class Destination:
+    """One place for a value: a component of the batch, or a variable of the pipeline.
+
+    Parameters
+    ----------
+    target : str, B.name or V.name
+        A plain name is that of a component if the batch has one, else that of a variable.
+    append : bool
+        Append to the variable, rather than replace its value.
+    definition : Definition
+    """
+
+    def __init__(self, target: Any, append: bool, definition: Definition) -> None:
+        if not isinstance(target, (str, Component, Variable)) or (
+            append and isinstance(target, Component)
+        ):
+            kinds = "a variable's name or V.name" if append else "a name, B.name or V.name"
+            raise DefinitionError(
+                f"{'append_to' if append else 'save_to'}={target!r}: give {kinds}"
+            )
+        self.name = target if isinstance(target, str) else target.name
+        self.target = target
+        self.append = append
+        self._variables = definition.variables
+
+    def may_write_variable(self) -> bool:
+        """Tell whether this can be a variable."""
+        return not isinstance(self.target, Component) and self.name in self._variables
+
+    def check(self, batch: Batch) -> None:
+        """Refuse a destination that is not there, before the model is called.
+
+        Raises
+        ------
+        UnknownDestinationError, DefinitionError
+        """
+        if self._is_component(batch):
+            return
+        if self.name not in self._variables:
+            raise unknown_destination(self.target, self.append, batch.components, self._variables)
+        if self.append:
+            assert batch.pipeline is not None
+            _check_append(self.name, batch.pipeline.variables[self.name])
+
+    def store(self, batch: Batch, value: Any) -> None:
+        """Put a value there."""
+        if self._is_component(batch):
+            batch.add_component(self.name, value)
+            return
+        assert batch.pipeline is not None
+        self.store_variable(batch.pipeline.variables, value)
+
+    def store_late(self, variables: Variables, value: Any) -> None:
+        """Put a value there that came when the epoch's batches were gone.
+
+        Raises
+        ------
+        DefinitionError
+            If this is no variable.
+        """
+        if not self.may_write_variable():
+            raise DefinitionError(
+                f"save_to={self.target!r}: this model gives its output at the end of the epoch, when there "
+                f"is no batch to put it into. Declare a variable: init_variable({self.name!r})"
+            )
+        self.store_variable(variables, value)
+
+    def store_variable(self, variables: Variables, value: Any) -> None:
+        """Write the variable."""
+        how = CHANGES["append" if self.append else "set"]
+        variables.change(self.name, lambda old: how(old, value))
+
+    def _is_component(self, batch: Batch) -> bool:
+        if self.append or isinstance(self.target, Variable):
+            return False
+        return isinstance(self.target, Component) or batch.has_component(self.name)
+
+
+class Destinations:
+    """Where the output of one step goes: nowhere, to one place, or each part to a place of its own.
+
+    Parameters
+    ----------
+    save_to, append_to : object
+        As in `Pipeline.train_model`; `append_to` wins.
+    definition : Definition
+    """
+
+    def __init__(self, save_to: Any, append_to: Any, definition: Definition) -> None:
+        append = append_to is not None
+        given = append_to if append else save_to
+        self.several = isinstance(given, (list, tuple))
+        targets: Sequence[Any] = given if self.several else [given] if given is not None else []
+        self.places = [Destination(each, append, definition) for each in targets]
+
+    def __bool__(self) -> bool:
+        return bool(self.places)
+
+    def warn_of_double_names(self, components: Sequence[str]) -> None:
+        """Say which destinations are both a component and a variable."""
+        for each in self.places:
+            plain = isinstance(each.target, str) and not each.append
+            if plain and each.name in components and each.may_write_variable():
+                warnings.warn(
+                    f"save_to={each.name!r} names a component and a variable: the component is used. "
+                    f"Write B.{each.name} or V.{each.name} to say which",
+                    stacklevel=2,
+                )
+
+    def written_variables(self, components: Sequence[str]) -> set[str]:
+        """Name the variables that are (or may be) written."""
+        return {
+            each.name
+            for each in self.places
+            if each.may_write_variable()
+            and (each.append or isinstance(each.target, Variable) or each.name not in components)
+        }
+
+    def check(self, batch: Batch) -> None:
+        """Refuse what cannot be written, before the model is called."""
+        for each in self.places:
+            each.check(batch)
+
+    def store(self, batch: Batch, output: Any) -> None:
+        """Put an output where it goes."""
+        for place, value in zip(self.places, self._values(output), strict=True):
+            place.store(batch, value)
+
+    def store_late(self, variables: Variables, output: Any) -> None:
+        """Put an output where it goes, at the end of an epoch."""
+        for place, value in zip(self.places, self._values(output), strict=True):
+            place.store_late(variables, value)
+
+    def _values(self, output: Any) -> Sequence[Any]:
+        if not self.several:
+            return [output] * len(self.places)
+        if not isinstance(output, (list, tuple)) or len(output) != len(self.places):
+            found = (
+                f"{len(output)} values"
+                if isinstance(output, (list, tuple))
+                else type(output).__name__
+            )
+            raise DefinitionError(
+                f"the model gave {found} for {len(self.places)} destinations "
+                f"({', '.join(str(each.name) for each in self.places)}): name as many as there are outputs"
+            )
+        return output
+
+
+def unknown_destination(
+    target: Any, append: bool, components: Sequence[str], variables: Any
+) -> UnknownDestinationError:
+    """Say that an output would go nowhere."""
+    name = target if isinstance(target, str) else target.name
+    known = list(variables) if append else [*components, *variables]
+    component = "" if append else f", or write save_to=B.{name} to make a component"
+    return UnknownDestinationError(
+        "destination",
+        name,
+        known,
+        "in " + ("append_to" if append else "save_to"),
+        f"Declare a variable with init_variable({name!r}, ...){component}",
+    )
+
+
+def _check_append(name: str, value: Any) -> None:
+    if not callable(getattr(value, "append", None)):
+        raise DefinitionError(
+            f"append_to={name!r}: the variable holds {type(value).__name__} {value!r}, which has no "
+            f"append(). Declare it with init_variable({name!r}, init_on_each_run=list)"
+        )

@@ -1,0 +1,174 @@
+"""The steps that call models: training, prediction, evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from batchloom.batch import Batch
+from batchloom.columns import stack_rows
+from batchloom.definition import DeclareModel, ImportModel
+from batchloom.errors import DefinitionError
+from batchloom.runtime.arguments import Arguments
+from batchloom.runtime.destinations import Destinations
+from batchloom.runtime.operations import Operation
+from batchloom.steps import EvaluateStep, ModelStep, PredictStep, TrainStep
+from batchloom.variables import Variables
+
+if TYPE_CHECKING:
+    from batchloom.models.handle import ModelHandle
+    from batchloom.models.spec import ModelSpec
+    from batchloom.runtime.plan import Surrounding
+
+
+class ModelCall:
+    """One step that calls a model, ready to be called with batches."""
+
+    def __init__(self, step: ModelStep, around: Surrounding) -> None:
+        spec = spec_of(step.model, around)
+        self.step = step
+        self.name = step.model
+        self.arguments = Arguments(
+            step.arguments, step.make_data, spec.data_args, spec.literal_args, around.definition
+        )
+        self.destinations = Destinations(step.save_to, step.append_to, around.definition)
+        self.destinations.warn_of_double_names(around.components)
+
+    def operation(self, around: Surrounding) -> Operation:
+        """Make the operation."""
+        return Operation(
+            self.step.describe(),
+            self,
+            self.step,
+            in_order=self.in_order(around),
+            here=True,
+            reads=tuple(self.arguments.components(around.components)),
+        )
+
+    def in_order(self, around: Surrounding) -> bool:
+        """Tell whether the call uses something shared."""
+        return True
+
+    def __call__(self, batch: Batch) -> Batch:
+        raise NotImplementedError
+
+
+class TrainCall(ModelCall):
+    """``train_model``.
+
+    Attributes
+    ----------
+    begin : callable
+        Tells a model of the run, before it is first trained in it. Set by the run.
+    """
+
+    begin: Callable[[ModelHandle], None]
+
+    def __call__(self, batch: Batch) -> Batch:
+        if not batch.size:
+            return batch
+        assert batch.pipeline is not None
+        self.destinations.check(batch)
+        handle = batch.pipeline.handle(self.name)
+        arguments = self.arguments(batch, handle.model)
+        self.begin(handle)
+        output = handle.train((), arguments, batch)
+        if output is not None:
+            self.destinations.store(batch, output)
+        return batch
+
+    def deliver(self, variables: Variables, output: Any) -> None:
+        """Store what the model gave at the end of an epoch."""
+        self.destinations.store_late(variables, output)
+
+
+class PredictCall(ModelCall):
+    """``predict_model``."""
+
+    def in_order(self, around: Surrounding) -> bool:
+        shared = around.trained | around.written
+        writes = self.destinations.written_variables(around.components)
+        safe = spec_of(self.name, around).predict_is_thread_safe
+        return (
+            bool(writes)
+            or self.name in shared
+            or bool(self.arguments.variables() & shared)
+            or not safe
+        )
+
+    def __call__(self, batch: Batch) -> Batch:
+        self.destinations.check(batch)
+        output = self.predict(batch)
+        if output is not None:
+            self.destinations.store(batch, output)
+        return batch
+
+    def predict(self, batch: Batch) -> Any:
+        """Predict; an empty batch is not shown to the model."""
+        if not batch.size:
+            return np.empty(0)
+        assert batch.pipeline is not None
+        handle = batch.pipeline.handle_to_read(self.name)
+        return handle.predict((), self.arguments(batch, handle.model), batch)
+
+
+class EvaluateCall(PredictCall):
+    """``evaluate_model``: gathers, batch after batch, and computes when the run ends."""
+
+    def __init__(self, step: EvaluateStep, around: Surrounding) -> None:
+        super().__init__(step, around)
+        self._metrics = step.metrics
+        self._target = Arguments({"y": step.target}, None, ("y",), (), around.definition)
+        self._gathered: list[tuple[Any, Any]] = []
+
+    def in_order(self, around: Surrounding) -> bool:
+        return True
+
+    def __call__(self, batch: Batch) -> Batch:
+        if batch.size:
+            target = self._target(batch, None)["y"]
+            self._gathered.append((target, self.predict(batch)))
+        return batch
+
+    def finish(self, variables: Variables) -> None:
+        """Compute the metrics over all targets and predictions of the run, in order, and store them."""
+        if not self._gathered:
+            return
+        targets, predictions = zip(*self._gathered, strict=True)
+        self._gathered = []
+        true, predicted = stack_rows(list(targets)), stack_rows(list(predictions))
+        values = {name: metric(true, predicted) for name, metric in self._metrics.items()}
+        self.destinations.store_late(variables, values)
+
+
+CALLS: dict[type[ModelStep], type[ModelCall]] = {
+    TrainStep: TrainCall,
+    PredictStep: PredictCall,
+    EvaluateStep: EvaluateCall,
+}
+
+
+def spec_of(name: str, around: Surrounding) -> ModelSpec:
+    """Give what a model was declared as, through imports.
+
+    Raises
+    ------
+    UnknownModelError
+        If no pipeline declares it.
+    """
+    from batchloom.runtime.state import unknown_model
+
+    definition, seen = around.definition, []
+    while True:
+        declared = definition.models.get(name)
+        if declared is None:
+            raise unknown_model(name, definition)
+        if isinstance(declared, DeclareModel):
+            return declared.spec
+        assert isinstance(declared, ImportModel)
+        if declared.source in seen:
+            raise DefinitionError(f"model {name!r} is imported in a circle: no pipeline makes it")
+        seen.append(declared.source)
+        definition = declared.source._definition

@@ -1,0 +1,99 @@
+"""Operations: steps made ready to be called, and how they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batchloom.batch import Batch
+
+if TYPE_CHECKING:
+    from batchloom.steps import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One step as a function of a batch.
+
+    Attributes
+    ----------
+    label : str
+        The step as its user wrote it, for notes on exceptions.
+    call : callable
+        Takes a batch and returns the batch that goes on.
+    in_order : bool
+        Whether it uses something shared, and so must run for one batch after the other.
+    here : bool
+        Whether it must run in this process.
+    locks : frozenset of str
+        The named locks that it holds.
+    reads : tuple of str
+        The components that it is known to read.
+    step : Step
+    """
+
+    label: str
+    call: Callable[[Batch], Batch]
+    step: Step
+    in_order: bool = False
+    here: bool = False
+    locks: frozenset[str] = frozenset()
+    reads: tuple[str, ...] = ()
+
+
+def perform(operations: Sequence[Operation], batch: Batch) -> Batch:
+    """Call operations one after the other.
+
+    Raises
+    ------
+    BaseException
+        What an operation raised, with a note of the step, the batch and its first indices.
+    """
+    operation: Operation | None = None
+    try:
+        for operation in operations:
+            batch = operation.call(batch)
+    except BaseException as exc:
+        assert operation is not None
+        raise located(exc, operation.label, batch)  # noqa: B904  (the very same exception)
+    return batch
+
+
+def located(exc: BaseException, label: str, batch: Batch) -> BaseException:
+    """Note on an exception where it happened; `StopIteration` becomes an error that ends no loop."""
+    if isinstance(exc, StopIteration):
+        stopped = RuntimeError(
+            f"{label} raised StopIteration, which would have ended the run in silence"
+        )
+        stopped.__cause__ = exc
+        exc = stopped
+    note = f"in step {label}, batch {batch.number} of epoch {batch.epoch}, first indices {_first(batch)}"
+    if note not in getattr(exc, "__notes__", ()):
+        exc.add_note(note)
+        exc.__dict__["_batchloom_step"] = label
+    return exc
+
+
+def step_of(exc: BaseException) -> str:
+    """Give the label of the step that an exception came from."""
+    return str(getattr(exc, "_batchloom_step", "the making of the batch"))
+
+
+def gathering(names: Iterable[str], step: Step) -> Operation:
+    """Make the operation that gathers components before they are needed."""
+    wanted = tuple(dict.fromkeys(names))
+
+    def gather(batch: Batch) -> Batch:
+        for name in wanted:
+            if name in batch.components:
+                getattr(batch, name)
+        return batch
+
+    return Operation(f"gathering of {', '.join(wanted)}", gather, step, reads=wanted)
+
+
+def _first(batch: Batch) -> str:
+    indices = batch.indices
+    more = ", ..." if len(indices) > 3 else ""
+    return f"[{', '.join(map(str, indices[:3].tolist()))}{more}]"

@@ -1,0 +1,112 @@
+"""The options of a run, checked before anything is done."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from batchloom.errors import DefinitionError, UnknownArgumentError
+from batchloom.ordering import Shuffle, check_seed
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+ON_ERROR = ("raise", "skip")
+
+
+class RunKeywords(TypedDict, total=False):
+    """The keywords of `Pipeline.run`, `gen_batch` and `next_batch`."""
+
+    shuffle: Shuffle
+    n_epochs: int | None
+    drop_last: bool
+    prefetch: int
+    executor: Executor | None
+    seed: int | None
+    bar: bool
+    on_error: str
+
+
+@dataclass(frozen=True, eq=False)
+class RunOptions:
+    """How a pipeline is run; see `Pipeline.run`."""
+
+    batch_size: int
+    shuffle: Shuffle = False
+    n_epochs: int | None = 1
+    drop_last: bool = False
+    prefetch: int = 0
+    executor: Executor | None = None
+    seed: int | None = None
+    bar: bool = False
+    on_error: str = "raise"
+
+    def __post_init__(self) -> None:
+        check_batch_size(self.batch_size)
+        if self.n_epochs is not None:
+            _check_count("n_epochs", self.n_epochs, least=0, also=", or None for no end")
+        _check_count("prefetch", self.prefetch, least=0)
+        check_seed(self.seed)
+        for name in ("drop_last", "bar"):
+            if not isinstance(getattr(self, name), bool):
+                raise DefinitionError(f"{name}={getattr(self, name)!r}: give True or False")
+        if self.on_error not in ON_ERROR:
+            raise DefinitionError(
+                f"on_error={self.on_error!r}: give one of {', '.join(map(repr, ON_ERROR))}"
+            )
+        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
+            raise DefinitionError(
+                f"executor={self.executor!r} has no submit(): give an executor as in concurrent.futures"
+            )
+
+    @classmethod
+    def gather(
+        cls, stored: RunOptions | None, batch_size: Any, given: Mapping[str, Any], method: str
+    ) -> RunOptions:
+        """Make the options from a call, on top of those that ``run(lazy=True)`` stored.
+
+        Raises
+        ------
+        UnknownArgumentError
+            For an argument that there is not; the nearest one is named.
+        """
+        known = [each.name for each in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise UnknownArgumentError("argument", name, known, f"of {method}")
+        if batch_size is not None:
+            given = {**given, "batch_size": batch_size}
+        if stored is not None:
+            return replace(stored, **given)
+        if "batch_size" not in given:
+            raise DefinitionError(f"{method} needs a batch_size, the number of items in a batch")
+        return cls(**given)
+
+    def same_as(self, other: RunOptions) -> bool:
+        """Tell whether these are the same options."""
+        mine, others = self._values(), other._values()
+        return all(each is others[name] or each == others[name] for name, each in mine.items())
+
+    def describe(self) -> str:
+        """Give the options that are not the default ones, as they are written."""
+        return ", ".join(
+            f"{each.name}={getattr(self, each.name)!r}"
+            for each in fields(self)
+            if getattr(self, each.name) != each.default
+        )
+
+    def _values(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def check_batch_size(size: object) -> int:
+    """Return a batch size as an int, or refuse it."""
+    return _check_count("batch_size", size, least=1)
+
+
+def _check_count(name: str, value: object, least: int, also: str = "") -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+        raise DefinitionError(f"{name}={value!r}: give an int of {least} or more{also}")
+    return int(value)

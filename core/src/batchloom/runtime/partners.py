@@ -1,0 +1,114 @@
+"""Partners: batches that other pipelines contribute to a batch (`join` and `merge`).
+
+A partner's batch is a function of the batch it joins and of the run's seed, so that it can be made in any
+thread. A partner with models or variables of its own acts in order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from batchloom.batch import Batch
+from batchloom.dataset import Dataset
+from batchloom.definition import Definition
+from batchloom.errors import DefinitionError, TemplateError
+from batchloom.ordering import Order, make_order
+from batchloom.randomness import partner_seed
+from batchloom.rows import Rows
+from batchloom.runtime.operations import Operation, perform
+from batchloom.runtime.view import RunningPipeline
+from batchloom.steps import EvaluateStep, JoinStep, MergeStep, RebatchStep, TrainStep
+
+if TYPE_CHECKING:
+    from batchloom.building import Builder
+    from batchloom.runtime.plan import Surrounding
+
+
+class Partner:
+    """Another pipeline, made ready to work on single batches."""
+
+    def __init__(self, pipeline: Builder) -> None:
+        from batchloom.runtime.plan import compile_plan, uses_state
+
+        definition = pipeline._definition
+        assert definition.dataset is not None
+        self.dataset = definition.dataset
+        self.uses_state = uses_state(definition)
+        self._state = pipeline._state
+        self._state.variables.begin_run()
+        self._state.import_models()
+        stage = compile_plan(definition, ahead=False, elsewhere=False).stages[0]
+        self._operations = [*stage.prepare, *stage.act]
+
+    def __call__(self, batch: Batch, joined: Batch) -> Batch:
+        batch.__dict__.update(number=joined.number, epoch=joined.epoch, _draws=joined._draws)
+        batch.__dict__["pipeline"] = RunningPipeline(self._state, batch)
+        return perform(self._operations, batch)
+
+
+def joining(step: JoinStep, around: Surrounding) -> Operation:
+    """Make the operation of ``join``: batches with the same ids, for the next action."""
+    partners = [Partner(each) for each in step.pipelines]
+
+    def call(batch: Batch) -> Batch:
+        ids = batch.indices
+        made = (p.dataset.batch_at(p.dataset.index.positions(ids.tolist())) for p in partners)
+        batch.__dict__["_partners"] = tuple(
+            p(each, batch) for p, each in zip(partners, made, strict=True)
+        )
+        return batch
+
+    return _operation(step, call, partners)
+
+
+def merging(step: MergeStep, around: Surrounding) -> Operation:
+    """Make the operation of ``merge``: the k-th batch gets the items of each partner's k-th batch.
+
+    A partner has batches of the same size as the pipeline, shuffled if the run is (from a seed of its
+    own), and begins again when its items are used up.
+    """
+    partners = [Partner(each) for each in step.pipelines]
+    rebatched = around.rebatched
+
+    def call(batch: Batch) -> Batch:
+        assert batch.pipeline is not None
+        size = rebatched or batch.pipeline.batch_size
+        made = []
+        for at, partner in enumerate(partners):
+            seed = partner_seed(batch.pipeline.seed or 0, at)
+            order = make_order(len(partner.dataset), batch.pipeline.shuffled, seed)[0]
+            made.append(partner(kth_batch(partner.dataset, size, order, batch.number), batch))
+        return batch.merge([batch, *made])
+
+    return _operation(step, call, partners)
+
+
+def kth_batch(dataset: Dataset, size: int, order: Order, number: int) -> Batch:
+    """Make a batch of a dataset by its number, counted over epochs without end."""
+    per_epoch = max(1, -(-len(dataset) // size))
+    epoch, at = divmod(number, per_epoch)
+    start, stop = at * size, min((at + 1) * size, len(dataset))
+    rows = Rows(dataset, start, stop, order.positions(epoch))
+    return dataset.batch_class(rows, 0, stop - start, dataset.components)
+
+
+def check_partner(pipeline: Any, verb: str) -> Definition:
+    """Refuse what cannot be a partner."""
+    definition = getattr(pipeline, "_definition", None)
+    if not isinstance(definition, Definition):
+        raise DefinitionError(f"{verb} takes pipelines, not {pipeline!r}")
+    if definition.dataset is None:
+        raise TemplateError(
+            f"{verb}: the other pipeline is a template; link it: template << dataset"
+        )
+    for step in definition.all_steps():
+        if isinstance(step, (RebatchStep, TrainStep, EvaluateStep)):
+            raise DefinitionError(
+                f"{verb}: the other pipeline has the step {step.describe()}, which needs a run of its own"
+            )
+    return definition
+
+
+def _operation(step: JoinStep | MergeStep, call: Any, partners: list[Partner]) -> Operation:
+    shared = any(each.uses_state for each in partners)
+    return Operation(step.describe(), call, step, in_order=shared, here=True)

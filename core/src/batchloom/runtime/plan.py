@@ -1,0 +1,317 @@
+"""The plan: a definition compiled once for a run.
+
+Steps become operations, and the operations of each stage are parted: those before the first one that uses
+something shared can prepare several batches at once; from there on batches are acted on one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchloom.actions import action_mark
+from batchloom.batch import Batch
+from batchloom.definition import Declaration, Definition
+from batchloom.errors import ActionError
+from batchloom.expressions import Component, Variable, evaluate, find_expressions
+from batchloom.runtime import partners
+from batchloom.runtime.destinations import Destinations
+from batchloom.runtime.model_steps import CALLS, EvaluateCall, ModelCall, TrainCall
+from batchloom.runtime.operations import Operation, gathering
+from batchloom.runtime.view import CHANGES
+from batchloom.steps import (
+    ActionStep,
+    ChanceStep,
+    JoinStep,
+    MergeStep,
+    ModelStep,
+    PrintVariable,
+    RebatchStep,
+    RepeatStep,
+    Step,
+    TrainStep,
+    VariableStep,
+    WriteVariable,
+    flatten,
+)
+
+NOTHING = Declaration()
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """The operations between two changes of the batch size.
+
+    Attributes
+    ----------
+    prepare : sequence of Operation
+        Can run ahead, for several batches at once.
+    act : sequence of Operation
+        Run in order.
+    rebatch : int or None
+        The size of the batches that this stage gets; None for the run's batch size.
+    """
+
+    prepare: Sequence[Operation]
+    act: Sequence[Operation]
+    rebatch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does.
+
+    Attributes
+    ----------
+    stages : list of StagePlan
+    calls : list of ModelCall
+        All calls of models, for what a run does with them besides.
+    """
+
+    stages: list[StagePlan]
+    calls: list[ModelCall]
+
+    @property
+    def trainings(self) -> list[TrainCall]:
+        """The calls that train."""
+        return [each for each in self.calls if isinstance(each, TrainCall)]
+
+    @property
+    def evaluations(self) -> list[EvaluateCall]:
+        """The calls that evaluate."""
+        return [each for each in self.calls if isinstance(each, EvaluateCall)]
+
+
+@dataclass(slots=True)
+class Surrounding:
+    """What the compiling of a step has to know of all the others.
+
+    Attributes
+    ----------
+    definition : Definition
+    components : tuple of str
+        The dataset's.
+    written : set of str
+        The variables that steps write.
+    trained : set of str
+        The models that steps train, or hand to actions.
+    calls : list of ModelCall
+        Filled while compiling.
+    rebatched : int or None
+        The size of the batches where compiling has come to, unless it is the run's batch size.
+    """
+
+    definition: Definition
+    components: tuple[str, ...]
+    written: set[str] = field(default_factory=set)
+    trained: set[str] = field(default_factory=set)
+    calls: list[ModelCall] = field(default_factory=list)
+    rebatched: int | None = None
+
+    @classmethod
+    def of(cls, definition: Definition) -> Surrounding:
+        """Look at all steps of a definition."""
+        dataset = definition.dataset
+        around = cls(definition, dataset.components if dataset is not None else ())
+        for step in definition.all_steps():
+            if isinstance(step, WriteVariable):
+                around.written.add(step.name)
+            elif isinstance(step, ModelStep):
+                places = Destinations(step.save_to, step.append_to, definition)
+                around.written |= places.written_variables(around.components)
+                if isinstance(step, TrainStep):
+                    around.trained.add(step.model)
+            elif isinstance(step, ActionStep) and dataset is not None:
+                mark = action_mark(dataset.batch_class, step.name)
+                if mark is not None and mark.model is not None:
+                    around.trained.add(mark.model)
+        return around
+
+
+def compile_plan(definition: Definition, ahead: bool, elsewhere: bool) -> Plan:
+    """Compile a definition.
+
+    Parameters
+    ----------
+    definition : Definition
+        Checked, and linked to a dataset.
+    ahead : bool
+        Whether batches are prepared ahead, so that it pays to gather early what is read late.
+    elsewhere : bool
+        Whether they are prepared in other processes.
+    """
+    around = Surrounding.of(definition)
+    compiled: dict[Step, Operation] = {}
+    stages: list[tuple[int | None, list[Operation]]] = [(None, [])]
+    for step in expand(definition.steps):
+        if isinstance(step, RebatchStep):
+            around.rebatched = step.batch_size
+            stages.append((step.batch_size, []))
+        else:
+            if step not in compiled:
+                compiled[step] = compile_step(step, around)
+            stages[-1][1].append(compiled[step])
+    shared_locks = _locks_of_several([each for _, each in stages])
+    parted = [_part(ops, shared_locks, ahead, elsewhere, around) for _, ops in stages]
+    plans = [StagePlan(*both, size) for (size, _), both in zip(stages, parted, strict=True)]
+    return Plan(plans, around.calls)
+
+
+def expand(steps: Sequence[Step]) -> Iterator[Step]:
+    """Go through the steps that do something, repeated ones as often as they are done."""
+    for each in steps:
+        if isinstance(each, RepeatStep):
+            for _ in range(each.times):
+                yield from expand(each.steps)
+        elif not isinstance(each, Declaration):
+            yield each
+
+
+def compile_step(step: Step, around: Surrounding) -> Operation:
+    """Make the operation of one step."""
+    if isinstance(step, ModelStep):
+        call = CALLS[type(step)](step, around)
+        around.calls.append(call)
+        return call.operation(around)
+    for kind, make in COMPILERS.items():
+        if isinstance(step, kind):
+            return make(step, around)
+    raise TypeError(f"no operation for {step!r}")
+
+
+def _action(step: ActionStep, around: Surrounding) -> Operation:
+    assert around.definition.dataset is not None
+    mark = action_mark(around.definition.dataset.batch_class, step.name)
+    name, args, kwargs = step.name, step.args, dict(step.kwargs)
+    late = any(True for _ in find_expressions([args, kwargs]))
+
+    def call(batch: Batch) -> Batch:
+        more, keywords = args, kwargs
+        if late:
+            assert batch.pipeline is not None
+            more = evaluate(args, batch, batch.pipeline)
+            keywords = evaluate(kwargs, batch, batch.pipeline)
+        partners_of_batch = batch.__dict__.pop("_partners", ())
+        result = getattr(batch, name)(*partners_of_batch, *more, **keywords)
+        if result is not batch:
+            result = _replacement(result, batch, name)
+        result.check_lengths()
+        return result
+
+    model, lock = (mark.model, mark.use_lock) if mark is not None else (None, None)
+    return Operation(
+        step.describe(),
+        call,
+        step,
+        in_order=model is not None or bool(_variables(step) & around.written),
+        here=lock is not None,
+        locks=frozenset() if lock is None else frozenset({lock}),
+        reads=_components([args, kwargs]),
+    )
+
+
+def _replacement(result: Any, batch: Batch, name: str) -> Batch:
+    if not isinstance(result, Batch):
+        forgot = ": did it forget `return self`?" if result is None else ""
+        raise ActionError(
+            f"action {name!r} of {type(batch).__name__} returned {type(result).__name__}; an action returns "
+            f"the batch{forgot}"
+        )
+    for attribute in ("pipeline", "number", "epoch"):
+        result.__dict__[attribute] = batch.__dict__[attribute]
+    return result
+
+
+def _variable(step: VariableStep, around: Surrounding) -> Operation:
+    name = step.name
+
+    def write(batch: Batch) -> Batch:
+        assert isinstance(step, WriteVariable)
+        assert batch.pipeline is not None
+        value = evaluate(step.value, batch, batch.pipeline)
+        batch.pipeline.variables.change(name, lambda old: CHANGES[step.how](old, value))
+        return batch
+
+    def show(batch: Batch) -> Batch:
+        assert batch.pipeline is not None
+        print(f"{name} = {batch.pipeline.variables[name]!r}")
+        return batch
+
+    call = write if isinstance(step, WriteVariable) else show
+    reads = _components(step.value) if isinstance(step, WriteVariable) else ()
+    return Operation(step.describe(), call, step, in_order=True, here=True, reads=reads)
+
+
+def _chance(step: ChanceStep, around: Surrounding) -> Operation:
+    inner = [compile_step(each, around) for each in expand(step.steps)]
+
+    def call(batch: Batch) -> Batch:
+        if batch.random.random() < step.probability:
+            for each in inner:
+                batch = each.call(batch)
+        return batch
+
+    return Operation(
+        step.describe(),
+        call,
+        step,
+        in_order=any(each.in_order for each in inner),
+        here=any(each.here for each in inner),
+        locks=frozenset[str]().union(*(each.locks for each in inner)),
+    )
+
+
+COMPILERS: dict[type[Step], Callable[[Any, Surrounding], Operation]] = {
+    ActionStep: _action,
+    WriteVariable: _variable,
+    PrintVariable: _variable,
+    ChanceStep: _chance,
+    JoinStep: partners.joining,
+    MergeStep: partners.merging,
+}
+
+
+def _variables(step: Step) -> set[str]:
+    """Name the variables that a step's arguments read."""
+    given = [step.args, dict(step.kwargs)] if isinstance(step, ActionStep) else []
+    return {each.name for each in find_expressions(given) if isinstance(each, Variable)}
+
+
+def _components(value: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in find_expressions(value) if isinstance(each, Component))
+
+
+def _locks_of_several(stages: Sequence[Sequence[Operation]]) -> set[str]:
+    """Name the locks that more than one stage uses; these are held in order only by acting in order."""
+    held = [frozenset[str]().union(*(each.locks for each in ops)) for ops in stages]
+    return {name for locks in held for name in locks if sum(name in each for each in held) > 1}
+
+
+def _part(
+    operations: list[Operation], shared: set[str], ahead: bool, elsewhere: bool, around: Surrounding
+) -> tuple[list[Operation], list[Operation]]:
+    """Part the operations of a stage into those that can run ahead and those that act in order."""
+
+    def acts(each: Operation) -> bool:
+        return each.in_order or bool(each.locks & shared) or (elsewhere and each.here)
+
+    first = next((at for at, each in enumerate(operations) if acts(each)), len(operations))
+    while True:
+        # A lock that is held on both sides is held in the order of batches only if all of it acts.
+        later = frozenset[str]().union(*(each.locks for each in operations[first:]))
+        sooner = next((at for at in range(first) if operations[at].locks & later), first)
+        if sooner == first:
+            break
+        first = sooner
+    prepare, act = operations[:first], operations[first:]
+    columns = around.definition.dataset.columns if around.definition.dataset is not None else {}
+    late = [name for each in act for name in each.reads if name in columns]
+    if late and ahead:
+        prepare = [*prepare, gathering(late, NOTHING)]
+    return prepare, act
+
+
+def uses_state(definition: Definition) -> bool:
+    """Tell whether a definition's steps use anything but the batch: variables or models."""
+    return any(isinstance(each, (ModelStep, VariableStep)) for each in flatten(definition.steps))

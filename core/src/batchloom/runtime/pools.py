@@ -1,0 +1,119 @@
+"""Pools: who prepares batches ahead: threads of the run's own, or a user's executor."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from concurrent.futures import CancelledError, Executor, Future, wait
+from typing import TYPE_CHECKING, Any
+
+from batchloom.errors import DefinitionError, WorkerError
+from batchloom.runtime.ahead import JOIN_SECONDS, Monitor, ThreadPool
+from batchloom.runtime.options import RunOptions
+
+if TYPE_CHECKING:
+    from batchloom.runtime.shipping import Shipment
+    from batchloom.runtime.stages import Pool, Work
+
+
+def is_elsewhere(executor: Executor | None) -> bool:
+    """Tell whether an executor works in other processes, as far as can be known: all but threads do."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return executor is not None and not isinstance(executor, ThreadPoolExecutor)
+
+
+def check_executor(executor: Executor | None) -> None:
+    """Refuse an executor that forks.
+
+    XGBoost, TensorFlow and scikit-learn's histogram boosting hang in a process that was forked after they
+    had been used.
+    """
+    context = getattr(executor, "_mp_context", None)
+    if context is not None and context.get_start_method() == "fork":
+        raise DefinitionError(
+            "this ProcessPoolExecutor forks its workers, and model libraries hang in forked processes. Give "
+            "it another start method: ProcessPoolExecutor(..., "
+            "mp_context=multiprocessing.get_context('spawn'))"
+        )
+
+
+def depth_of(options: RunOptions) -> int:
+    """Say how many portions are prepared ahead."""
+    if options.executor is None or options.prefetch:
+        return options.prefetch
+    workers = getattr(options.executor, "_max_workers", None)
+    return 2 * int(workers or os.cpu_count() or 1)
+
+
+def make_pool(options: RunOptions, monitor: Monitor, shipment: Shipment | None) -> Pool | None:
+    """Choose who prepares batches ahead; None for nobody."""
+    if options.executor is None:
+        return ThreadPool(options.prefetch, monitor) if options.prefetch else None
+    if shipment is None:
+        return ExecutorPool(options.executor, monitor)
+    return ProcessPool(options.executor, monitor, shipment)
+
+
+class ExecutorPool:
+    """A user's executor whose workers are threads of this process."""
+
+    def __init__(self, executor: Executor, monitor: Monitor) -> None:
+        self._executor = executor
+        self._monitor = monitor
+        self._futures: set[Future[Any]] = set()
+
+    def submit(self, job: Work) -> None:
+        """Have the executor do some work."""
+        self._watch(self._executor.submit(job.run))
+
+    def close(self) -> None:
+        """Take back what has not begun and wait for what has; the executor stays open."""
+        pending = set(self._futures)
+        for each in pending:
+            each.cancel()
+        wait(pending, timeout=JOIN_SECONDS)
+
+    def _watch(self, future: Future[Any]) -> None:
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+
+
+class ProcessPool(ExecutorPool):
+    """A user's executor whose workers are other processes."""
+
+    def __init__(self, executor: Executor, monitor: Monitor, shipment: Shipment) -> None:
+        super().__init__(executor, monitor)
+        self._shipment = shipment
+
+    def submit(self, job: Work) -> None:
+        """Send the executor an errand; what comes back goes to the work."""
+        from batchloom.runtime.shipping import run_errand
+        from batchloom.runtime.source import DatasetPortion
+
+        assert isinstance(job.portion, DatasetPortion)
+        future = self._executor.submit(run_errand, self._shipment.errand(job.portion))
+        self._watch(future)
+        future.add_done_callback(lambda done: _hand_over(done, job))
+
+    def close(self) -> None:
+        """Take back what has not begun, wait for what has, and remove what was shipped."""
+        super().close()
+        self._shipment.close()
+
+
+def _hand_over(future: Future[tuple[bytes, float]], work: Work) -> None:
+    try:
+        data, seconds = future.result()
+        work.accept(pickle.loads(data), seconds)
+    except CancelledError:
+        return
+    except WorkerError as exc:
+        work.refuse(exc)
+    except BaseException as exc:
+        lost = WorkerError(
+            f"the executor lost batches of this run ({type(exc).__name__}: {exc}): a worker process may have "
+            "been killed, or have ended itself"
+        )
+        lost.__cause__ = exc
+        work.refuse(lost)

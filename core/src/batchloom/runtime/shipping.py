@@ -1,0 +1,314 @@
+"""Preparing batches in other processes: what travels there, what comes back.
+
+The dataset and the steps travel once for each worker, through a temporary folder; large arrays lie in it
+as files that the workers map, and memory maps are mapped again. Each piece of work is then a few numbers.
+A worker has no variables (but those whose values nobody can change) and no models: a batch whose action
+asks for them is prepared in the pipeline's own process instead.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import pickle
+import tempfile
+import time
+import traceback
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from batchloom.dataset import Dataset
+from batchloom.definition import DeclareVariable, Definition
+from batchloom.errors import WorkerError
+from batchloom.runtime.operations import Operation, gathering, perform
+from batchloom.runtime.outcomes import Prepared
+from batchloom.runtime.plan import NOTHING, Surrounding, compile_step
+from batchloom.runtime.source import DatasetPortion
+from batchloom.runtime.state import State
+from batchloom.runtime.view import RunningPipeline
+from batchloom.steps import Step
+from batchloom.variables import is_immutable
+
+MAPPED_BYTES = 1 << 20
+"""An array of this size or more lies in a file that all workers map."""
+
+
+class NeedsOwnProcessError(BaseException):
+    """An action in a worker asked for what only the pipeline's own process has. Never seen by users."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One piece of work: which batches of which shipment.
+
+    Attributes
+    ----------
+    token : str
+        Of the shipment.
+    path : str
+        Where the shipment lies.
+    portion : DatasetPortion
+        Its rows carry positions only.
+    """
+
+    token: str
+    path: str
+    portion: DatasetPortion
+
+
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """What a worker needs once for a run."""
+
+    definition: Definition
+    steps: tuple[Step, ...]
+    gathered: tuple[str, ...]
+    values: dict[str, Any]
+    seed: int
+    batch_size: int
+    shuffled: bool
+
+
+class Shipment:
+    """The goods of one run, in a folder that goes away with the run.
+
+    Parameters
+    ----------
+    definition : Definition
+    operations : sequence of Operation
+        What the workers do.
+    state : State
+    """
+
+    def __init__(
+        self, definition: Definition, operations: Sequence[Operation], state: State
+    ) -> None:
+        self.token = uuid.uuid4().hex
+        self._folder = tempfile.TemporaryDirectory(prefix="batchloom-run-")
+        self.path = str(Path(self._folder.name) / "goods.pickle")
+        gathered = [name for each in operations if each.step is NOTHING for name in each.reads]
+        declared = (s for s in definition.steps if isinstance(s, DeclareVariable))
+        goods = Goods(
+            replace(
+                definition,
+                steps=tuple(replace_variable(each) for each in declared),
+                run_options=None,
+            ),
+            tuple(each.step for each in operations if each.step is not NOTHING),
+            tuple(gathered),
+            {name: each for name, each in state.variables.items() if is_immutable(each)},
+            state.seed or 0,
+            state.batch_size,
+            state.shuffled,
+        )
+        try:
+            _write(goods, Path(self.path))
+        except Exception as exc:
+            self.close()
+            raise _unshippable(goods, exc) from exc
+
+    def errand(self, portion: DatasetPortion) -> Errand:
+        """Make the errand for a portion."""
+        return Errand(self.token, self.path, portion)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self._folder.cleanup()
+
+
+def run_errand(errand: Errand) -> tuple[bytes, float]:
+    """Prepare the batches of an errand, in a worker.
+
+    Returns
+    -------
+    bytes
+        The pickled list of `Prepared`.
+    float
+        Seconds of work.
+    """
+    workshop = Workshop.of(errand)
+    began = time.perf_counter()
+    errand.portion.rows.dataset = workshop.dataset
+    done = [workshop.prepare(errand.portion, at) for at in range(errand.portion.count)]
+    seconds = time.perf_counter() - began
+    try:
+        return pickle.dumps(done, protocol=5), seconds
+    except Exception as exc:
+        failed = WorkerError(f"a prepared batch cannot be sent back from its worker process: {exc}")
+        return pickle.dumps([Prepared(exception=failed)] * len(done)), seconds
+
+
+class Workshop:
+    """What a worker process has unpacked of one shipment."""
+
+    _open: dict[str, Workshop] = {}  # noqa: RUF012  (one for the process)
+
+    def __init__(self, goods: Goods) -> None:
+        assert goods.definition.dataset is not None
+        self.dataset: Dataset = goods.definition.dataset
+        self._state: Any = WorkerState(goods)
+        around = Surrounding.of(goods.definition)
+        self._operations = [compile_step(each, around) for each in goods.steps]
+        if goods.gathered:
+            self._operations.append(gathering(goods.gathered, NOTHING))
+
+    @classmethod
+    def of(cls, errand: Errand) -> Workshop:
+        """Unpack a shipment, unless it has been; only the latest one is kept."""
+        if errand.token not in cls._open:
+            cls._open.clear()
+            try:
+                goods = _read(Path(errand.path))
+            except FileNotFoundError as exc:
+                raise WorkerError(
+                    f"a worker cannot read {errand.path}: executors whose workers are on other machines need "
+                    "the temporary folder (TMPDIR) to be on a file system that all of them share"
+                ) from exc
+            cls._open[errand.token] = cls(goods)
+        return cls._open[errand.token]
+
+    def prepare(self, portion: DatasetPortion, position: int) -> Prepared:
+        """Prepare one batch."""
+        view: RunningPipeline | None = None
+        try:
+            batch = portion.batch(position)
+            view = RunningPipeline(self._state, batch, ELSEWHERE)
+            batch.__dict__["pipeline"] = view
+            return Prepared(perform(self._operations, batch), None, view.values_read())
+        except NeedsOwnProcessError:
+            return Prepared()
+        except BaseException as exc:
+            return Prepared(None, portable(exc), view.values_read() if view is not None else {})
+
+
+class WorkerState:
+    """The state of a pipeline as far as a worker has one."""
+
+    def __init__(self, goods: Goods) -> None:
+        self.definition = goods.definition
+        self.seed = goods.seed
+        self.batch_size = goods.batch_size
+        self.shuffled = goods.shuffled
+        self.variables = WorkerVariables(goods.values)
+
+    def existing(self, name: str) -> NoReturn:
+        """Models are in the pipeline's own process."""
+        raise NeedsOwnProcessError
+
+
+class WorkerVariables(dict[str, Any]):
+    """The variables whose values nobody can change."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise NeedsOwnProcessError
+
+
+class Elsewhere:
+    """The turn of a batch in a worker, which never comes there."""
+
+    granted = False
+    may_read_ahead = True
+
+    def wait(self) -> NoReturn:
+        """Have the batch prepared in the pipeline's own process."""
+        raise NeedsOwnProcessError
+
+
+ELSEWHERE: Any = Elsewhere()
+
+
+def portable(exc: BaseException) -> BaseException:
+    """Make an exception that can travel: itself with its traceback as a note, or one with its text."""
+    exc.add_note(
+        "in a worker process:\n" + "".join(traceback.format_tb(exc.__traceback__)).rstrip()
+    )
+    try:
+        again = pickle.loads(pickle.dumps(exc))
+        if type(again) is type(exc):
+            return exc
+    except Exception:
+        pass
+    stand_in = WorkerError(f"{type(exc).__module__}.{type(exc).__qualname__}: {exc}")
+    for note in getattr(exc, "__notes__", ()):
+        stand_in.add_note(note)
+    stand_in.add_note("its own type cannot be pickled, so it could not be sent from the worker")
+    stand_in.__dict__["_batchloom_step"] = getattr(exc, "_batchloom_step", None)
+    return stand_in
+
+
+def replace_variable(declared: DeclareVariable) -> DeclareVariable:
+    """Leave a variable's makers behind: a worker only needs to know that there is one."""
+    return replace(
+        declared,
+        variable=replace(declared.variable, default=None, init=None, init_on_each_run=None),
+    )
+
+
+class _Packer(pickle.Pickler):
+    def __init__(self, file: io.BufferedIOBase, folder: Path) -> None:
+        super().__init__(file, protocol=5)
+        self._folder = folder
+        self._count = 0
+
+    def persistent_id(self, obj: Any) -> Any:
+        if type(obj) is np.memmap and isinstance(obj.base, mmap.mmap) and obj.filename:
+            return "map", str(obj.filename), obj.dtype, obj.shape, obj.offset, _layout(obj)
+        if type(obj) is np.ndarray and obj.nbytes >= MAPPED_BYTES and not obj.dtype.hasobject:
+            path = self._folder / f"array-{self._count}.npy"
+            self._count += 1
+            np.save(path, obj)
+            return "array", str(path)
+        return None
+
+
+class _Unpacker(pickle.Unpickler):
+    def persistent_load(self, pid: Any) -> Any:
+        kind, path, *rest = pid
+        if kind == "array":
+            return np.load(path, mmap_mode="r")
+        dtype, shape, offset, order = rest
+        return np.memmap(path, dtype, "r", offset, shape, order)
+
+
+def _layout(array: np.ndarray[Any, Any]) -> str:
+    return "C" if array.flags.c_contiguous else "F"
+
+
+def _write(goods: Goods, path: Path) -> None:
+    with path.open("wb") as file:
+        _Packer(file, path.parent).dump(goods)
+
+
+def _read(path: Path) -> Goods:
+    with path.open("rb") as file:
+        goods = _Unpacker(file).load()
+    assert isinstance(goods, Goods)
+    return goods
+
+
+def _unshippable(goods: Goods, exc: Exception) -> WorkerError:
+    """Find out what cannot be pickled."""
+    parts: list[tuple[str, Any]] = [(f"step {each.describe()}", each) for each in goods.steps]
+    dataset = goods.definition.dataset
+    assert dataset is not None
+    parts += [(f"the batch class {dataset.batch_class.__qualname__}", dataset.batch_class)]
+    parts += [(f"column {name!r}", each) for name, each in dataset.columns.items()]
+    parts += [("the pipeline's config", goods.definition.config)]
+    culprit = next((label for label, each in parts if not _picklable(each)), "the pipeline")
+    return WorkerError(
+        f"{culprit} cannot be sent to other processes: {exc}. Use functions and classes that are defined "
+        "in a module (no lambdas), or prefetch in threads (leave out executor=)"
+    )
+
+
+def _picklable(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return False
+    return True

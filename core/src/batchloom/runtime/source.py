@@ -1,0 +1,163 @@
+"""Where batches come from: portions of consecutive batches, epoch after epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from batchloom.batch import Batch
+from batchloom.columns import ArrayColumn
+from batchloom.dataset import Dataset
+from batchloom.ordering import Order
+from batchloom.rows import Rows
+from batchloom.runtime.options import RunOptions
+
+PORTION_BATCHES = 64
+PORTION_BYTES = 1 << 20
+"""A portion is no larger than this, so that it stays in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """Comes after the last batch of an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+    last : bool
+        Whether the run ends here.
+    """
+
+    epoch: int
+    last: bool
+
+
+class RunEnd:
+    """Comes after everything else."""
+
+
+RUN_END = RunEnd()
+
+
+class Portion(Protocol):
+    """Consecutive batches that are prepared in one go."""
+
+    count: int
+    repeatable: bool
+
+    def batch(self, position: int) -> Batch:
+        """Make a batch of the portion; if `repeatable`, as often as it is wanted."""
+
+
+Supply = Portion | EpochEnd | RunEnd
+
+
+class Upstream(Protocol):
+    """What a stage gets its portions from."""
+
+    def take(self, most: int) -> Supply:
+        """Give what comes next, waiting for it."""
+
+    def ahead(self, most: int) -> Supply | None:
+        """Give what comes next, or None if that would mean waiting, or working out of turn."""
+
+    def at_epoch_end(self) -> bool:
+        """Tell whether the epoch's last batch has been given and its end has not."""
+
+
+@dataclass(slots=True)
+class DatasetPortion:
+    """Consecutive batches of a dataset."""
+
+    rows: Rows
+    batch_size: int
+    count: int
+    first: int
+    epoch: int
+    seed: int
+    repeatable: bool = True
+
+    def batch(self, position: int) -> Batch:
+        dataset = self.rows.dataset
+        assert dataset is not None
+        start = position * self.batch_size
+        stop = min(start + self.batch_size, self.rows.length)
+        number = self.first + position
+        return dataset.batch_class(
+            self.rows, start, stop, dataset.components, number, self.epoch, self.seed
+        )
+
+
+class Source:
+    """The batches of a dataset in the order of each epoch.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    options : RunOptions
+    order : Order
+    seed : int
+        The run's seed.
+    """
+
+    def __init__(self, dataset: Dataset, options: RunOptions, order: Order, seed: int) -> None:
+        self._dataset = dataset
+        self._options = options
+        self._order = order
+        self._seed = seed
+        self.batches = batches_in_epoch(len(dataset), options)
+        self.most = portion_size(dataset, options.batch_size)
+        self._number = 0
+        self._left = -1
+        self._stream = self._portions()
+        self._next = 1
+
+    @property
+    def epochs(self) -> int | None:
+        """How many epochs there are; None is no end."""
+        return self._options.n_epochs if self.batches or self._options.n_epochs is not None else 0
+
+    def take(self, most: int) -> Supply:
+        self._next = most
+        return next(self._stream, RUN_END)
+
+    def ahead(self, most: int) -> Supply | None:
+        # A shuffle callable may keep a state of its own: it is called when its epoch begins, no sooner.
+        if self._left <= 0 and self._order.function is not None:
+            return None
+        return self.take(most)
+
+    def at_epoch_end(self) -> bool:
+        return self._left == 0
+
+    def _portions(self) -> Iterator[Supply]:
+        epoch = 0
+        while self.epochs is None or epoch < self.epochs:
+            order = self._order.positions(epoch)
+            size = self._options.batch_size
+            self._left = self.batches
+            while self._left:
+                count = min(self._next, self._left)
+                start = (self.batches - self._left) * size
+                stop = min(start + count * size, len(self._dataset))
+                rows = Rows(self._dataset, start, stop, order)
+                first, self._number = self._number, self._number + count
+                self._left -= count
+                yield DatasetPortion(rows, size, count, first, epoch, self._seed)
+            self._left = -1
+            yield EpochEnd(epoch, epoch + 1 == self.epochs)
+            epoch += 1
+
+
+def batches_in_epoch(items: int, options: RunOptions) -> int:
+    """Count the batches of an epoch."""
+    full, rest = divmod(items, int(options.batch_size))
+    return full + (rest > 0 and not options.drop_last)
+
+
+def portion_size(dataset: Dataset, batch_size: int) -> int:
+    """Say how many batches are gathered at once: as many as fit into the processor's cache."""
+    arrays: list[Any] = [c.whole() for c in dataset.columns.values() if isinstance(c, ArrayColumn)]
+    row_bytes = sum(int(each.nbytes) // max(len(each), 1) for each in arrays)
+    return max(1, min(PORTION_BATCHES, PORTION_BYTES // max(1, row_bytes * batch_size)))

@@ -1,0 +1,177 @@
+"""The state of one pipeline object: its variables, its models and its place in the data."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from batchloom.definition import Definition, ImportModel
+from batchloom.errors import DefinitionError, ModelNotBuiltError, UnknownModelError
+from batchloom.expressions import evaluate
+from batchloom.randomness import model_seed
+from batchloom.runtime.view import RunningPipeline
+from batchloom.variables import Variables
+
+if TYPE_CHECKING:
+    from batchloom.batch import Batch
+    from batchloom.index import Ids
+    from batchloom.models.handle import ModelHandle
+
+
+@dataclass(frozen=True, eq=False)
+class Failure:
+    """A batch that did not get through, and why.
+
+    Attributes
+    ----------
+    epoch, number : int
+        Which batch.
+    indices : array
+        The ids of its items.
+    step : str
+        The step that failed.
+    exception : BaseException
+    """
+
+    epoch: int
+    number: int
+    indices: Ids
+    step: str
+    exception: BaseException
+
+    def __repr__(self) -> str:
+        return (
+            f"<Failure: batch {self.number} of epoch {self.epoch} in {self.step}: "
+            f"{type(self.exception).__name__}: {self.exception}>"
+        )
+
+
+class State:
+    """What one pipeline object remembers.
+
+    Attributes
+    ----------
+    handles : dict
+        The models that were made or imported, by name.
+    failures : list of Failure
+        Of the last run.
+    seed : int or None
+    batch_size : int
+    shuffled : bool
+        Of the last run.
+    """
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.handles: dict[str, ModelHandle] = {}
+        self.failures: list[Failure] = []
+        self.seed: int | None = None
+        self.batch_size = 1
+        self.shuffled = False
+        self._lock = threading.RLock()
+        self._variables: Variables | None = None
+
+    @property
+    def variables(self) -> Variables:
+        """The variables, which get their first values when they are first looked at."""
+        with self._lock:
+            if self._variables is None:
+                self._variables = Variables(self.definition.variables)
+            return self._variables
+
+    def forget(self, what: str) -> None:
+        """Let go of the ``variables`` or the (dynamic and imported) ``models``."""
+        with self._lock:
+            if what == "variables":
+                self._variables = None
+            else:
+                self.handles.clear()
+
+    def handle(self, name: str) -> ModelHandle:
+        """Give a model that exists.
+
+        Raises
+        ------
+        UnknownModelError, ModelNotBuiltError
+        """
+        found = self.existing(name)
+        if found is not None:
+            return found
+        raise ModelNotBuiltError(
+            f"model {name!r} is dynamic and was not made yet: it is made when a run first uses it. "
+            "Run the pipeline first"
+        )
+
+    def handle_for(self, name: str, batch: Batch) -> ModelHandle:
+        """Give a model, made from this batch if it is dynamic and this is its first use."""
+        found = self.existing(name)
+        if found is not None:
+            return found
+        with self._lock:
+            if name not in self.handles:
+                declared = self.definition.models[name]
+                view = RunningPipeline(self)
+                config = evaluate(dict(declared.spec.config), batch, view)  # type: ignore[union-attr]
+                self.handles[name] = declared.spec.make(  # type: ignore[union-attr]
+                    config, pipeline=view, batch=batch, seed=model_seed(self.seed or 0, name)
+                )
+            return self.handles[name]
+
+    def import_models(self) -> None:
+        """Fetch the models that the definition imports.
+
+        Raises
+        ------
+        ModelNotBuiltError
+            If one was not made yet.
+        """
+        for name, declared in self.definition.models.items():
+            if isinstance(declared, ImportModel):
+                self.handles[name] = _imported(declared, ())
+
+    def find(self, name: str) -> ModelHandle | None:
+        """Give a model, or None if there is none yet, here or where it is imported from."""
+        try:
+            return self.existing(name)
+        except ModelNotBuiltError:
+            return None
+
+    def existing(self, name: str) -> ModelHandle | None:
+        """Give a model, or None if it is dynamic and was not made yet."""
+        declared = self.definition.models.get(name)
+        if declared is None:
+            raise unknown_model(name, self.definition)
+        if isinstance(declared, ImportModel):
+            if name not in self.handles:
+                self.handles[name] = _imported(declared, ())
+            return self.handles[name]
+        return declared.handle if declared.handle is not None else self.handles.get(name)
+
+
+def unknown_model(name: Any, definition: Definition) -> UnknownModelError:
+    """Say that a pipeline has no model of that name."""
+    return UnknownModelError(
+        "model",
+        name,
+        definition.models,
+        hint=f"Make it before it is used, with init_model(mode, model, {name!r}), or import_model it",
+    )
+
+
+def _imported(declared: ImportModel, seen: tuple[State, ...]) -> ModelHandle:
+    state = declared.source._state
+    if state in seen:
+        raise DefinitionError(
+            f"model {declared.name!r} is imported in a circle: no pipeline makes it"
+        )
+    there = state.definition.models.get(declared.name)
+    if isinstance(there, ImportModel):
+        return _imported(there, (*seen, state))
+    try:
+        return state.handle(declared.name)
+    except ModelNotBuiltError:
+        raise ModelNotBuiltError(
+            f"import_model({declared.name!r}): the other pipeline has not made this dynamic model yet. "
+            "Run it first"
+        ) from None

@@ -1,0 +1,232 @@
+"""The running pipeline as one batch, or one model, sees it.
+
+A batch that is prepared ahead may look at the pipeline's state only when its turn has come, that is when
+every batch before it is done: then what it sees, and what it leaves, is what it would be without prefetch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from batchloom.errors import DefinitionError
+from batchloom.variables import Variables, is_immutable
+
+if TYPE_CHECKING:
+    from batchloom.batch import Batch
+    from batchloom.dataset import Dataset
+    from batchloom.models.handle import ModelHandle
+    from batchloom.runtime.ahead import Turn
+    from batchloom.runtime.state import State
+
+CHANGES: dict[str, Callable[[Any, Any], Any]] = {
+    "set": lambda old, value: value,
+    "inc": lambda old, value: old + value,
+    "append": lambda old, value: _in_place(old, "append", value),
+    "extend": lambda old, value: _in_place(old, "extend", value),
+    "update": lambda old, value: _in_place(old, "update", value),
+}
+"""How a variable is written: a function of its old value and of a new one."""
+
+
+class StaleReadError(BaseException):
+    """What a batch read ahead of its turn has changed: it must be prepared again. Never seen by users."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariableRead:
+    """A variable's value that was read ahead."""
+
+    variables: Variables
+    name: str
+    value: Any
+
+    def changed(self) -> bool:
+        """Tell whether it is another one now."""
+        return self.variables[self.name] is not self.value
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRead:
+    """The version of a model that predicted ahead."""
+
+    handle: ModelHandle
+    version: int
+
+    def changed(self) -> bool:
+        """Tell whether the model has been written to."""
+        return self.handle.version != self.version
+
+
+class Read(Protocol):
+    """Something that was read ahead of a batch's turn."""
+
+    def changed(self) -> bool:
+        """Tell whether it is different now."""
+
+
+class RunningPipeline:
+    """A pipeline while it runs: what ``batch.pipeline`` is, and what a model gets as ``pipeline=``.
+
+    Variables are read and written at once. Steps cannot be added.
+    """
+
+    __slots__ = ("_batch", "_reads", "_state", "_turn")
+
+    def __init__(self, state: State, batch: Batch | None = None, turn: Turn | None = None) -> None:
+        self._state = state
+        self._batch = batch
+        self._turn = turn
+        self._reads: list[Read] | None = None
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The pipeline's config."""
+        return self._state.definition.config
+
+    @property
+    def dataset(self) -> Dataset | None:
+        """The dataset, or None in a template."""
+        return self._state.definition.dataset
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the run."""
+        return self._state.seed
+
+    @property
+    def batch_size(self) -> int:
+        """The batch size of the run."""
+        return self._state.batch_size
+
+    @property
+    def shuffled(self) -> bool:
+        """Whether the run shuffles."""
+        return self._state.shuffled
+
+    @property
+    def variables(self) -> Variables:
+        """The variables, a mapping that can be written."""
+        self._wait()
+        return self._state.variables
+
+    def get_variable(self, name: str) -> Any:
+        """Give the value of a variable."""
+        return self.variables[name]
+
+    def set_variable(self, name: str, value: Any) -> None:
+        """Give a variable a new value, now."""
+        self.variables[name] = value
+
+    assign_variable = set_variable
+
+    def inc_variable(self, name: str, by: Any = 1) -> None:
+        """Add to a variable, now."""
+        self.variables.change(name, lambda old: old + by)
+
+    def update_variable(self, name: str, value: Any, mode: str = "set") -> None:
+        """Change a variable, now; `mode` as in `Pipeline.update_variable`."""
+        self.variables.change(name, lambda old: CHANGES[change_name(mode)](old, value))
+
+    def read_variable(self, name: str) -> Any:
+        """Give a variable to an argument of a step.
+
+        A value that nobody can change in place is read ahead of the batch's turn; if it is another one
+        when the turn comes, the batch is prepared again.
+        """
+        if self._may_read_ahead():
+            value = self._state.variables[name]
+            if is_immutable(value):
+                self.note(VariableRead(self._state.variables, name, value))
+                return value
+        return self.variables[name]
+
+    def get_model_by_name(self, name: str) -> Any:
+        """Give a model, made from this batch if it is dynamic and this is its first use."""
+        return self.handle(name).model
+
+    @property
+    def models(self) -> Mapping[str, Any]:
+        """The models that were made, by name."""
+        self._wait()
+        return {name: each.model for name, each in self._state.handles.items()}
+
+    def save_model(self, name: str, path: str | Path, **kwargs: Any) -> None:
+        """Save a model, now."""
+        self.handle(name).save(path, **kwargs)
+
+    def handle(self, name: str) -> ModelHandle:
+        """Give what core knows of a model."""
+        self._wait()
+        if self._batch is None:
+            return self._state.handle(name)
+        return self._state.handle_for(name, self._batch)
+
+    def handle_to_read(self, name: str) -> ModelHandle:
+        """Give a model to predict with, ahead of the batch's turn if it was made already."""
+        if self._may_read_ahead():
+            found = self._state.existing(name)
+            if found is not None:
+                self.note(ModelRead(found, found.version))
+                return found
+        return self.handle(name)
+
+    def stale(self) -> bool:
+        """Tell whether something that was read ahead of the turn has changed since."""
+        return self._reads is not None and any(each.changed() for each in self._reads)
+
+    def values_read(self) -> dict[str, Any]:
+        """Give the values of the variables that were read ahead, by name."""
+        return {
+            each.name: each.value for each in self._reads or () if isinstance(each, VariableRead)
+        }
+
+    def _may_read_ahead(self) -> bool:
+        return self._turn is not None and self._turn.may_read_ahead
+
+    def note(self, read: Read) -> None:
+        """Remember that something was read ahead of the turn."""
+        if self._reads is None:
+            self._reads = []
+        self._reads.append(read)
+
+    def _wait(self) -> None:
+        if self._turn is not None and not self._turn.granted:
+            self._turn.wait()
+            if self.stale():
+                raise StaleReadError
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"pipeline.{name} is not there inside a run: an action can read and write variables "
+            "(get_variable, set_variable, inc_variable, update_variable, variables), use models "
+            "(get_model_by_name, models, save_model) and read config, dataset and seed; steps are added "
+            "before the pipeline runs"
+        )
+
+
+def change_name(mode: str) -> str:
+    """Give the name of a way to change a variable, or refuse it."""
+    short = {"w": "set", "a": "append", "e": "extend", "u": "update", "write": "set"}
+    name = short.get(mode, mode)
+    if name not in CHANGES:
+        raise DefinitionError(
+            f"mode={mode!r}: a variable is changed by one of {', '.join(CHANGES)}"
+        )
+    return name
+
+
+def _in_place(old: Any, method: str, value: Any) -> Any:
+    change = getattr(old, method, None)
+    if change is None:
+        raise DefinitionError(
+            f"a variable that holds {type(old).__name__} {old!r} has no {method}(): "
+            "declare it with init_variable(name, init_on_each_run="
+            f"{'dict' if method == 'update' else 'list'})"
+        )
+    change(value)
+    return old

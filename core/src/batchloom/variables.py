@@ -1,0 +1,138 @@
+"""Variables: named values of one pipeline, which its steps and actions read and write."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from batchloom.errors import DefinitionError, UnknownVariableError
+
+IMMUTABLE = (bool, int, float, complex, str, bytes, type(None))
+
+
+@dataclass(frozen=True, eq=False)
+class VariableDeclaration:
+    """What `Pipeline.init_variable` said of one variable.
+
+    Attributes
+    ----------
+    name : str
+    default : object
+        The first value; each pipeline gets a deep copy of its own.
+    init : callable or None
+        Makes the first value, once for each pipeline.
+    init_on_each_run : callable, object or None
+        Makes the value anew when a run begins (a callable), or is copied then (anything else). ``True``
+        repeats `default` or `init` at each run.
+    """
+
+    name: str
+    default: Any = None
+    init: Callable[[], Any] | None = None
+    init_on_each_run: Any = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise DefinitionError(f"a variable's name is a string, not {self.name!r}")
+        if self.init is not None and not callable(self.init):
+            raise DefinitionError(
+                f"init of variable {self.name!r} must be callable, not {self.init!r}; "
+                "give a plain value as default="
+            )
+        if self.init is not None and self.default is not None:
+            raise DefinitionError(
+                f"variable {self.name!r} has both a default and an init: give one"
+            )
+
+    def first_value(self) -> Any:
+        """Make the value that the variable has before any run."""
+        if self.init is not None:
+            return self.init()
+        if self.default is None and self.init_on_each_run is not None:
+            return self.value_of_run()
+        return copy.deepcopy(self.default)
+
+    @property
+    def each_run(self) -> bool:
+        """Whether a run begins with a new value."""
+        return self.init_on_each_run is not None and self.init_on_each_run is not False
+
+    def value_of_run(self) -> Any:
+        """Make the value that a run begins with."""
+        if self.init_on_each_run is True:
+            return self.init() if self.init is not None else copy.deepcopy(self.default)
+        if callable(self.init_on_each_run):
+            return self.init_on_each_run()
+        return copy.deepcopy(self.init_on_each_run)
+
+
+class Variables(MutableMapping[str, Any]):
+    """The variables of one pipeline, by name. Only declared names can be read or written.
+
+    Single reads and writes are atomic; `change` is the atomic form of read, compute and write.
+    """
+
+    def __init__(self, declarations: Mapping[str, VariableDeclaration]) -> None:
+        self._declarations = dict(declarations)
+        self._lock = threading.RLock()
+        self._values = {name: each.first_value() for name, each in self._declarations.items()}
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise self._unknown(name) from None
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        with self._lock:
+            self._check_write(name)
+            self._values[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        raise DefinitionError(
+            f"variable {name!r} is part of the pipeline's definition: use pipeline.delete_variable"
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Variables({self._values!r})"
+
+    def change(self, name: str, function: Callable[[Any], Any]) -> Any:
+        """Replace a value by a function of it, atomically, and return the new value."""
+        with self._lock:
+            self._check_write(name)
+            self._values[name] = value = function(self._values[name])
+            return value
+
+    def begin_run(self) -> None:
+        """Give the variables that want it the value a run begins with."""
+        with self._lock:
+            for name, declaration in self._declarations.items():
+                if declaration.each_run:
+                    self._values[name] = declaration.value_of_run()
+
+    def _check_write(self, name: str) -> None:
+        if name not in self._values:
+            raise self._unknown(name)
+
+    def _unknown(self, name: object) -> UnknownVariableError:
+        return UnknownVariableError(
+            "variable", name, self._values, hint=f"Declare it with init_variable({name!r}, ...)"
+        )
+
+
+def is_immutable(value: Any) -> bool:
+    """Tell whether nobody can change a value in place."""
+    if type(value) is tuple:
+        return all(map(is_immutable, value))
+    return type(value) in IMMUTABLE or isinstance(value, np.generic)

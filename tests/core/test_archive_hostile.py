@@ -1,0 +1,495 @@
+"""A damaged or crafted file is refused before a model sees a byte of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import stat
+import struct
+import subprocess
+import sys
+import textwrap
+import time
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchloom.errors import (
+    CorruptFileError,
+    FormatVersionError,
+    SavedModelError,
+    SaveError,
+    UnsafeFileError,
+)
+from batchloom.models import BaseModel, load_model
+from batchloom.models.archive import read_manifest
+
+STATE = bytes(range(256)) * 64
+
+
+class Blob(BaseModel):
+    """A model that is nothing but bytes."""
+
+    seen: list[str] = []
+
+    def _save(self, path, **kwargs):
+        (path / "state.bin").write_bytes(STATE)
+        (path / "folder").mkdir()
+        (path / "folder" / "more.txt").write_text("more")
+
+    def _load(self, path, **kwargs):
+        self.seen.append("loaded")
+        assert (path / "state.bin").read_bytes() == STATE
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    model = Blob()
+    model.build()
+    model.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture(autouse=True)
+def nothing_seen() -> None:
+    Blob.seen.clear()
+
+
+def load(path: Path) -> Any:
+    return load_model(path, model_class=Blob)
+
+
+def refused(path: Path, error: type[Exception], match: str | None = None) -> None:
+    with pytest.raises(error, match=match):
+        load(path)
+    assert Blob.seen == [], "the model was given bytes that nobody had checked"
+
+
+def contents(path: Path) -> list[tuple[zipfile.ZipInfo, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        return [(info, archive.read(info)) for info in archive.infolist()]
+
+
+def rewrite(
+    path: Path, *, add: Iterable[tuple[Any, bytes]] = (), change: Callable | None = None
+) -> None:
+    """Write the archive anew, its manifest changed and members added."""
+    before = contents(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for info, data in before:
+            if info.filename == "manifest.json" and change:
+                manifest = json.loads(data)
+                data = json.dumps(change(manifest) or manifest).encode()
+            archive.writestr(info, data)
+        for info, data in add:
+            archive.writestr(info, data)
+
+
+def test_an_honest_rewrite_is_accepted(saved: Path) -> None:
+    rewrite(saved)
+    load(saved)
+    assert Blob.seen == ["loaded"], "the refusals below would mean nothing"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "../../etc/passwd",
+        "a/../../x",
+        "/etc/passwd",
+        "..\\x",
+        "C:x",
+        "a//b",
+        "a/./b",
+        "./a",
+        "nul\x01",
+        "trailing.",
+        "trailing ",
+        "folder",
+        "STATE.BIN",
+        "state.bin/x",
+        "x" * 300,
+        "/".join("abcdefghijklmnopqrst"),
+    ],
+)
+def test_a_member_with_an_unsafe_name(saved: Path, name: str) -> None:
+    def listed(manifest):
+        manifest["members"][name] = {"size": 1, "sha256": "0" * 64}
+
+    rewrite(saved, add=[(name, b"x")], change=listed)
+    refused(saved, UnsafeFileError)
+    assert not (saved.parent / "x").exists()
+
+
+def test_a_name_with_a_zero_byte(saved: Path) -> None:
+    info = zipfile.ZipInfo("state.bin2")
+    rewrite(saved, add=[(info, b"x")])
+    saved.write_bytes(saved.read_bytes().replace(b"state.bin2", b"state.bi\0x"))
+    refused(saved, SavedModelError)
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFDIR])
+def test_a_member_that_is_no_file(saved: Path, kind: int) -> None:
+    info = zipfile.ZipInfo("link")
+    info.external_attr = (kind | 0o777) << 16
+    rewrite(saved, add=[(info, b"/etc/passwd")])
+    refused(saved, UnsafeFileError, "no regular file")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["state.bin", "manifest.json"])
+def test_two_members_of_one_name(saved: Path, name: str) -> None:
+    rewrite(saved, add=[(name, b"x")])
+    refused(saved, UnsafeFileError, "two files of one name")
+
+
+def test_a_member_that_is_not_listed(saved: Path) -> None:
+    rewrite(saved, add=[("extra.py", b"import os")])
+    refused(saved, UnsafeFileError, r"does not list: \['extra.py'\]")
+
+
+def test_a_listed_member_that_is_missing(saved: Path) -> None:
+    def more(manifest):
+        manifest["members"]["gone.bin"] = {"size": 1, "sha256": "0" * 64}
+
+    rewrite(saved, change=more)
+    refused(saved, CorruptFileError, r"lists: \['gone.bin'\]")
+
+
+def test_other_bytes_than_were_written(saved: Path) -> None:
+    before = contents(saved)
+    with zipfile.ZipFile(saved, "w") as archive:
+        for info, data in before:
+            archive.writestr(info, data[::-1] if info.filename == "state.bin" else data)
+    refused(saved, CorruptFileError, "'state.bin' are not those that were written")
+
+
+def test_another_size_than_was_written(saved: Path) -> None:
+    def larger(manifest):
+        manifest["members"]["state.bin"]["size"] += 1
+
+    rewrite(saved, change=larger)
+    refused(saved, CorruptFileError, "'state.bin' has 16384 bytes, and 16385 were written")
+
+
+def test_a_file_cut_short_anywhere(saved: Path) -> None:
+    whole = saved.read_bytes()
+    for length in [0, 1, 21, 22, 100, len(whole) // 2, len(whole) - 23, len(whole) - 1]:
+        saved.write_bytes(whole[:length])
+        refused(saved, CorruptFileError)
+    saved.write_bytes(whole)
+    load(saved)
+
+
+def test_other_files_are_called_what_they_are_not(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello " * 100)
+    refused(tmp_path / "text", CorruptFileError, "no saved model of Batchloom")
+    with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    refused(tmp_path / "zip", CorruptFileError, "no proper manifest")
+
+
+def test_no_file_at_all(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no saved model at") as caught:
+        load(tmp_path / "nothing")
+    assert isinstance(caught.value, SavedModelError)
+    refused(tmp_path, SavedModelError)
+
+
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    started = time.monotonic()
+    refused(tmp_path / "pipe", UnsafeFileError, "no regular file")
+    assert time.monotonic() - started < 2
+
+
+def test_a_newer_format_names_both_versions(saved: Path) -> None:
+    def newer(manifest):
+        return {"format": 2, "packages": {"batchloom": "9.1"}}
+
+    rewrite(saved, change=newer)
+    refused(saved, FormatVersionError, r"format 2, written by batchloom 9.1; .* up to 1")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff\xfe",
+        b'{"format": true}',
+        b'{"format": "1"}',
+        b'{"format": 1}',
+        b'{"format": ' + b"9" * 5000 + b"}",
+        b"[" * 200_000,
+        b'{"a":' * 100_000,
+    ],
+    ids=lambda data: repr(data[:12]),
+)
+def test_a_manifest_that_is_none(saved: Path, data: bytes) -> None:
+    before = contents(saved)
+    with zipfile.ZipFile(saved, "w") as archive:
+        for info, old in before:
+            archive.writestr(info, data if info.filename == "manifest.json" else old)
+    refused(saved, CorruptFileError)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("members", []),
+        ("members", {"state.bin": None}),
+        ("members", {"state.bin": {"size": -1, "sha256": "0" * 64}}),
+        ("members", {"state.bin": {"size": True, "sha256": "0" * 64}}),
+        ("members", {"state.bin": {"size": 1, "sha256": "x"}}),
+        ("config", None),
+        ("packages", {"a": 1}),
+        ("config_omitted", {"a": {}}),
+        ("registered_name", 7),
+        ("class", None),
+        ("name", ["clf"]),
+    ],
+)
+def test_a_manifest_of_the_wrong_types(saved: Path, key: str, value: Any) -> None:
+    rewrite(saved, change=lambda manifest: {**manifest, key: value})
+    refused(saved, CorruptFileError)
+
+
+def test_compressed_members_are_refused_unread(saved: Path) -> None:
+    info = zipfile.ZipInfo("bomb")
+    info.compress_type = zipfile.ZIP_DEFLATED
+    rewrite(saved, add=[(info, b"\0" * 50_000_000)])
+    assert saved.stat().st_size < 200_000
+    refused(saved, UnsafeFileError, "'bomb' is compressed")
+
+
+def test_a_size_that_is_claimed_and_not_there(saved: Path) -> None:
+    rewrite(saved, add=[("huge", b"x" * 1000)])
+    data = bytearray(saved.read_bytes())
+    at = data.rindex(b"PK\x01\x02")
+    struct.pack_into("<LL", data, at + 20, 2**31, 2**31)
+    saved.write_bytes(data)
+    refused(saved, UnsafeFileError, "more bytes than it has")
+
+
+def test_an_end_record_that_claims_a_huge_directory(saved: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    struct.pack_into("<HHL", data, len(data) - 14, 65535, 65535, 2**31)
+    saved.write_bytes(data)
+    refused(saved, UnsafeFileError, "claims to hold")
+
+
+def test_too_many_members(saved: Path) -> None:
+    with zipfile.ZipFile(saved, "a") as archive:
+        for number in range(10_001):
+            archive.writestr(f"n/{number}", b"")
+    started = time.monotonic()
+    refused(saved, UnsafeFileError, "claims to hold 100")
+    assert time.monotonic() - started < 2
+
+
+def test_a_dotted_path_in_the_file_is_never_imported(saved: Path) -> None:
+    def crafted(manifest):
+        manifest["class"] = "antigravity:main"
+        manifest["registered_name"] = None
+
+    rewrite(saved, change=crafted)
+    with pytest.raises(SavedModelError, match="model_class="):
+        load_model(saved)
+    assert "antigravity" not in sys.modules
+
+
+def test_four_hundred_mutated_files(saved: Path) -> None:
+    whole, draw = saved.read_bytes(), random.Random(7)
+    harmless = 0
+    for _ in range(400):
+        data = bytearray(whole)
+        for _ in range(draw.choice([1, 1, 4, 32])):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        saved.write_bytes(data)
+        Blob.seen.clear()
+        try:
+            load(saved)
+            harmless += 1
+        except SavedModelError:
+            assert Blob.seen == []
+    assert harmless < 100, "most mutations hit bytes that count"
+
+
+def test_four_hundred_mutated_manifests(saved: Path) -> None:
+    before, draw = contents(saved), random.Random(8)
+    original = next(data for info, data in before if info.filename == "manifest.json")
+    tokens = [
+        b"null",
+        b"-1",
+        b"[]",
+        b'"',
+        b"}",
+        b"{",
+        b",",
+        b"1e999",
+        b'"../x"',
+        b"\xff",
+        b"9" * 30,
+    ]
+    refusals = 0
+    for _ in range(400):
+        data = bytearray(original)
+        at = draw.randrange(len(data))
+        data[at : at + draw.choice([0, 1, 8])] = draw.choice(tokens)
+        with zipfile.ZipFile(saved, "w") as archive:
+            for info, old in before:
+                archive.writestr(info, data if info.filename == "manifest.json" else old)
+        try:
+            load(saved)
+        except SavedModelError:
+            refusals += 1
+    assert refusals > 200
+
+
+KILLED = """
+    import os, signal, sys
+    sys.path.insert(0, {folder!r})
+    from batchloom.models import BaseModel
+    from batchloom.models import archive
+
+    class Blob(BaseModel):
+        def _save(self, path, **kwargs):
+            (path / "state.bin").write_bytes(b"new" * 100_000)
+            if {point!r} == "in the model":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def dying(*args):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if {point!r} == "before the manifest":
+        archive.Manifest.to_bytes = dying
+    if {point!r} == "before the replacement":
+        os.replace = dying
+    if {point!r} == "after the replacement":
+        archive.sync_directory = dying
+    model = Blob()
+    model.build()
+    model.save({target!r})
+"""
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["in the model", "before the manifest", "before the replacement", "after the replacement"],
+)
+def test_killed_in_the_middle_of_a_save(saved: Path, point: str) -> None:
+    before = saved.read_bytes()
+    code = textwrap.dedent(KILLED).format(folder="", point=point, target=str(saved))
+    ended = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
+    assert ended.returncode == -9
+    if point == "after the replacement":
+        assert read_manifest(saved).members["state.bin"].size == 300_000
+    else:
+        assert saved.read_bytes() == before
+    litter = [each for each in saved.parent.iterdir() if each != saved]
+    assert len(litter) == 1, "the test killed too early or too late"
+    model = Blob()
+    model.build()
+    model.save(saved)
+    assert list(saved.parent.iterdir()) == [saved], "the next save clears up"
+    load(saved)
+
+
+def test_a_save_in_progress_is_not_cleared_up(tmp_path: Path) -> None:
+    class Nested(Blob):
+        def _save(self, path, **kwargs):
+            super()._save(path)
+            other = Blob()
+            other.build()
+            other.save(tmp_path / "model")
+
+    model = Nested()
+    model.build()
+    model.save(tmp_path / "model")
+    assert "Nested" in read_manifest(tmp_path / "model").model_class
+
+
+def test_a_full_disk_leaves_the_old_file_whole(saved: Path) -> None:
+    before = saved.read_bytes()
+
+    class Large(Blob):
+        def _save(self, path, **kwargs):
+            for part in range(8):  # each fits, all of them do not
+                (path / f"{part}.bin").write_bytes(b"\1" * 30_000)
+
+    model = Large()
+    model.build()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(SaveError, match=r"File too large.*bytes are free.*untouched") as caught:
+            model.save(saved)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(saved) in str(caught.value)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+    model.save(saved)  # still in memory
+
+
+def test_a_full_disk_inside_the_model(saved: Path) -> None:
+    before = saved.read_bytes()
+
+    class Large(Blob):
+        def _save(self, path, **kwargs):
+            (path / "big").write_bytes(b"\1" * 200_000)
+
+    model = Large()
+    model.build()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(SaveError, match="File too large"):
+            model.save(saved)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_config_too_long_for_the_manifest(tmp_path: Path) -> None:
+    model = Blob({"short": 1, "words": ["word"] * 1_000_000})
+    model.build()
+    with pytest.raises(SaveError, match="'words'"):
+        model.save(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_save_to_one_path(tmp_path: Path) -> None:
+    code = """
+        import sys
+        from batchloom.models import BaseModel
+        class Blob(BaseModel):
+            def _save(self, path, **kwargs):
+                for part in range(20):
+                    (path / f"{part}.bin").write_bytes(sys.argv[1].encode() * 20_000)
+        model = Blob(name=sys.argv[1])
+        model.build()
+        for _ in range(10):
+            model.save(sys.argv[2])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    target = tmp_path / "model"
+    writers = [subprocess.Popen([*command, name, str(target)]) for name in "ab"]
+    try:
+        while any(each.poll() is None for each in writers):
+            if target.exists():
+                manifest = read_manifest(target)
+                assert len({each.sha256 for each in manifest.members.values()}) == 1
+    finally:
+        for each in writers:
+            assert each.wait(60) == 0
+    assert list(tmp_path.iterdir()) == [target]
