@@ -16,7 +16,6 @@ from batchloom.ordering import Order, make_order
 from batchloom.randomness import partner_seed
 from batchloom.rows import Rows
 from batchloom.runtime.operations import Operation, perform
-from batchloom.runtime.view import RunningPipeline
 from batchloom.steps import EvaluateStep, JoinStep, MergeStep, RebatchStep, TrainStep
 
 if TYPE_CHECKING:
@@ -28,22 +27,22 @@ class Partner:
     """Another pipeline, made ready to work on single batches."""
 
     def __init__(self, pipeline: Builder) -> None:
-        from batchloom.runtime.plan import compile_plan, uses_state
+        from batchloom.runtime.plan import compile_plan
 
         definition = pipeline._definition
         assert definition.dataset is not None
         self.dataset = definition.dataset
-        self.uses_state = uses_state(definition)
         self._state = pipeline._state
         self._state.variables.begin_run()
         self._state.import_models()
-        stage = compile_plan(definition, ahead=False, elsewhere=False).stages[0]
-        self._operations = [*stage.prepare, *stage.act]
+        stage = compile_plan(definition, ahead=False, acts=lambda each: False).stages[0]
+        self.operations = [*stage.prepare, *stage.act]
 
     def __call__(self, batch: Batch, joined: Batch) -> Batch:
         batch.__dict__.update(number=joined.number, epoch=joined.epoch, _draws=joined._draws)
-        batch.__dict__["pipeline"] = RunningPipeline(self._state, batch)
-        return perform(self._operations, batch)
+        assert joined.pipeline is not None
+        batch.__dict__["pipeline"] = joined.pipeline.beside(self._state, batch)
+        return perform(self.operations, batch)
 
 
 def joining(step: JoinStep, around: Surrounding) -> Operation:
@@ -110,5 +109,12 @@ def check_partner(pipeline: Any, verb: str) -> Definition:
 
 
 def _operation(step: JoinStep | MergeStep, call: Any, partners: list[Partner]) -> Operation:
-    shared = any(each.uses_state for each in partners)
-    return Operation(step.describe(), call, step, in_order=shared, here=True)
+    inner = [each for partner in partners for each in partner.operations]
+    return Operation(
+        step.describe(),
+        call,
+        step,
+        in_order=any(each.in_order for each in inner),
+        here=True,
+        locks=frozenset[str]().union(*(each.locks for each in inner)),
+    )
