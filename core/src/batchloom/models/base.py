@@ -191,6 +191,21 @@ class BaseModel:
         """Say in one clause how the model is trained, if that is not batch by batch."""
         return ""
 
+    @classmethod
+    def describe_unbuilt(cls, config: Mapping[str, Any]) -> str:
+        """Say the same of a model that is yet to be made; nothing if its config cannot tell.
+
+        Parameters
+        ----------
+        config : mapping
+            As it was written: expressions in it have no value yet.
+        """
+        return ""
+
+    def __repr__(self) -> str:
+        kind = self.registered_name or type(self).__qualname__
+        return f"<model {getattr(self, 'name', '')!r} ({kind})>"
+
     def _live(self) -> ModelHandle:
         from batchloom.models.handle import handle_of
 
