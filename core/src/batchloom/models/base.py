@@ -21,7 +21,8 @@ class BaseModel:
     """A model: override ``_build``, ``_load``, ``_train``, ``_predict`` and ``_save``.
 
     The public methods of those names belong to core. Wherever they are called from, each takes the
-    model's lock and passes through the lifecycle hooks once.
+    model's lock and passes through the lifecycle hooks once. A ``_train`` or ``_predict`` that has a
+    parameter called ``batch`` is given the batch by `train_model` and `predict_model`.
 
     Parameters
     ----------
