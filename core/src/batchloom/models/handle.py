@@ -114,9 +114,7 @@ class ModelHandle:
         """Predict for one batch."""
         shared = self.predict_is_thread_safe
         with self._operation(self.lock.read() if shared else self.lock.write()):
-            return lifecycle.predict_model(
-                self, args, self._given("predict", kwargs, batch), batch
-            )
+            return lifecycle.predict_model(self, args, self._given("predict", kwargs, batch), batch)
 
     def end_epoch(self, epoch: int, last: bool) -> Any:
         """Finish an epoch in which the model was trained; a value is the train step's output."""
