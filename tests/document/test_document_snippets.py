@@ -37,7 +37,7 @@ class AnotherModel(get_model_class("sklearn/MLPClassifier")):
 
 
 my_config = config = {"loss": "log_loss"}
-another_config = {"hidden_layer_sizes": [16], "classes": range(10)}
+another_config = {"hidden_layer_sizes": [16], "learning_rate_init": 0.01, "classes": range(10)}
 
 
 def accuracy(pipeline: Pipeline, name: str, dataset: Dataset) -> float:
