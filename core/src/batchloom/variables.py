@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from batchloom.errors import DefinitionError, UnknownVariableError
+from batchloom.steps import short
 
 IMMUTABLE = (bool, int, float, complex, str, bytes, type(None))
 
@@ -105,7 +106,8 @@ class Variables(MutableMapping[str, Any]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        return f"Variables({self._values!r})"
+        said = ", ".join(f"{name!r}: {short(each)}" for name, each in self._values.items())
+        return f"Variables({{{said}}})"
 
     def change(self, name: str, function: Callable[[Any], Any]) -> Any:
         """Replace a value by a function of it, atomically, and return the new value."""
