@@ -11,7 +11,7 @@ import numpy as np
 
 from batchloom import batch_files
 from batchloom.actions import action
-from batchloom.columns import as_column, row_count, stack_rows, take_rows
+from batchloom.columns import as_column, row_count, selected, stack_rows, take_rows
 from batchloom.errors import ActionError, DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, Ids
 from batchloom.ordering import Positions
@@ -153,7 +153,12 @@ class Batch:
         return f"<{type(self).__name__} {self.number} of epoch {self.epoch}: {self.size} items, {names}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: each for name, each in self.__dict__.items() if name != "pipeline"}
+        state = {name: each for name, each in self.__dict__.items() if name != "pipeline"}
+        if self._rows is not None and self._rows.dataset is not None:
+            # A pickled batch holds its items itself: it must not take the whole dataset along.
+            state |= {name: getattr(self, name) for name in self._filled()}
+            state |= {"_rows": None, "_ids": self.indices, "_start": 0, "_stop": self.size}
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, pipeline=None)
@@ -214,7 +219,7 @@ class Batch:
         Batch
             Of the same class, number, epoch and pipeline.
         """
-        positions = np.arange(self.size)[which if isinstance(which, slice) else np.asarray(which)]
+        positions = selected(which, self.size)
         part = self._like(self.components)
         part._fill_from([self], positions)
         return part
@@ -228,6 +233,8 @@ class Batch:
         batches : sequence of Batch
             Of equal components. The first one gives class, number, epoch and pipeline.
         """
+        if not batches:
+            raise DataError("merge takes one or more batches, not none")
         first = batches[0]
         for each in batches[1:]:
             if set(each.components) != set(first.components):
@@ -383,7 +390,8 @@ class Batch:
         rows: Rows | None = self.__dict__["_rows"]
         if rows is None:
             raise DataError(
-                "this batch was put together from several datasets: it has no rows in one"
+                "this batch holds its items itself (it was put together from several datasets, or unpickled): "
+                "it has no rows in a dataset"
             )
         return rows
 
