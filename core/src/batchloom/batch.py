@@ -146,7 +146,8 @@ class Batch:
         if not -self.size <= item < self.size:
             raise IndexError(f"item {item} of a batch of {self.size} items")
         values = [getattr(self, each) for each in self._filled()]
-        return self._item_type(tuple(self._filled()))(*[_row(each, int(item)) for each in values])
+        at = int(item) % self.size
+        return self._item_type(tuple(self._filled()))(*[_row(each, at) for each in values])
 
     def __repr__(self) -> str:
         names = ", ".join(self.components)
@@ -282,6 +283,9 @@ class Batch:
         """
         if isinstance(src, Mapping):
             names = _names(components) or tuple(src)
+            for each in names:
+                if each not in src:
+                    raise UnknownComponentError("column", each, src, "in what is to be loaded")
             rows = self._of_dataset().rows_of(self._positions())
             values = [as_column(each, src[each]).take(rows) for each in names]
         else:
@@ -390,7 +394,7 @@ class Batch:
         rows: Rows | None = self.__dict__["_rows"]
         if rows is None:
             raise DataError(
-                "this batch holds its items itself (it was put together from several datasets, or unpickled): "
+                "this batch holds its items itself (it was merged from several datasets, or unpickled): "
                 "it has no rows in a dataset"
             )
         return rows
@@ -419,7 +423,7 @@ def check_component_name(name: object, batch_class: type) -> None:
     if hasattr(batch_class, name) or name in Batch.__annotations__:
         raise DataError(
             f"a component cannot be called {name!r}: {batch_class.__name__} has an attribute of that name. "
-            "Rename the column"
+            "Take another name"
         )
 
 
@@ -435,4 +439,8 @@ def _names(names: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 def _row(value: Any, position: int) -> Any:
-    return value.iloc[position] if hasattr(value, "iloc") else value[position]
+    if hasattr(value, "iloc"):
+        return value.iloc[position]
+    if hasattr(value, "column_names"):  # an Arrow table: value[position] would be a column
+        return value.slice(position, 1)
+    return value[position]

@@ -211,7 +211,8 @@ def selected(which: Any, length: int) -> Positions:
     if not isinstance(which, slice):
         which = np.asarray(which)
         which = which.astype(np.intp) if which.size == 0 else which  # an empty list is of floats
-    return np.arange(length)[which]
+    positions: Positions = np.arange(length)[which]
+    return positions
 
 
 def take_rows(value: Any, positions: Positions) -> Any:
