@@ -50,6 +50,18 @@ class ModelHandle:
         self.calls: Calls = calls_on(raw)
         self.model: Any = raw if isinstance(raw, BaseModel) else LockedModel(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: each for name, each in self.__dict__.items() if name != "model"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        raw = self.calls.model
+        if isinstance(raw, BaseModel):
+            self.model = raw
+        else:
+            self.model = LockedModel(self)
+            _of_objects[id(raw)] = self
+
     @property
     def registered_name(self) -> str | None:
         """The name that `load_model` finds the class by."""
