@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -78,6 +79,16 @@ def located(exc: BaseException, label: str, batch: Batch) -> BaseException:
 def step_of(exc: BaseException) -> str:
     """Give the label of the step that an exception came from."""
     return str(getattr(exc, "_batchloom_step", "the making of the batch"))
+
+
+def forget_locals(exc: BaseException) -> None:
+    """Empty the frames of an exception that is kept, for they hold its batch; the lines stay named."""
+    seen: set[int] = set()
+    link: BaseException | None = exc
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def gathering(names: Iterable[str], step: Step) -> Operation:
