@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ class OwnError(Exception):
         self.code = code
 
 
-class Unpicklable(ValueError):
+class UnpicklableError(ValueError):
     def __reduce__(self) -> Any:
         raise TypeError("not to be pickled")
 
@@ -167,7 +167,7 @@ class Items(Batch):
     @action
     def fail_at(self, numbers: Any, kind: str = "ValueError") -> Items:
         if self.number in numbers:
-            raise EXCEPTIONS[kind]
+            raise EXCEPTIONS[kind]()
         return self
 
     @action
@@ -238,15 +238,15 @@ class Unmade(Items):
             raise ValueError("this batch cannot be made")
 
 
-EXCEPTIONS: dict[str, BaseException] = {
-    "ValueError": ValueError("wrong"),
-    "OwnError": OwnError("own", code=4),
-    "Unpicklable": Unpicklable("stays here"),
-    "StopIteration": StopIteration("stop"),
-    "GeneratorExit": GeneratorExit("exit"),
-    "SystemExit": SystemExit(5),
-    "MemoryError": MemoryError("none left"),
-    "KeyboardInterrupt": KeyboardInterrupt("from an action"),
+EXCEPTIONS: dict[str, Callable[[], BaseException]] = {
+    "ValueError": lambda: ValueError("wrong"),
+    "OwnError": lambda: OwnError("own", code=4),
+    "UnpicklableError": lambda: UnpicklableError("stays here"),
+    "StopIteration": lambda: StopIteration("stop"),
+    "GeneratorExit": lambda: GeneratorExit("exit"),
+    "SystemExit": lambda: SystemExit(5),
+    "MemoryError": lambda: MemoryError("none left"),
+    "KeyboardInterrupt": lambda: KeyboardInterrupt("from an action"),
 }
 
 

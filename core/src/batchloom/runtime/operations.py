@@ -81,14 +81,18 @@ def step_of(exc: BaseException) -> str:
     return str(getattr(exc, "_batchloom_step", "the making of the batch"))
 
 
-def forget_locals(exc: BaseException) -> None:
-    """Empty the frames of an exception that is kept, for they hold its batch; the lines stay named."""
+def traceback_taken(exc: BaseException) -> str:
+    """Take an exception's traceback away, and give it as text: its frames would keep the batch in memory."""
+    text = "".join(traceback.format_exception(exc))
     seen: set[int] = set()
-    link: BaseException | None = exc
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        traceback.clear_frames(link.__traceback__)
-        link = link.__cause__ or link.__context__
+    links: list[BaseException | None] = [exc]
+    while links:
+        link = links.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            links += [link.__cause__, link.__context__]
+    return text
 
 
 def gathering(names: Iterable[str], step: Step) -> Operation:

@@ -14,7 +14,7 @@ from batchloom.errors import SkipBatch
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
-from batchloom.runtime.operations import forget_locals, step_of
+from batchloom.runtime.operations import step_of, traceback_taken
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
@@ -176,9 +176,8 @@ class Run:
         skips = isinstance(exc, SkipBatch) or self._options.on_error == "skip"
         if batch is None or not skips or not isinstance(exc, Exception):
             raise exc
-        failure = Failure(batch.epoch, batch.number, batch.indices, step_of(exc), exc)
-        self._state.failures.append(failure)
-        forget_locals(exc)
+        where = batch.epoch, batch.number, batch.indices, step_of(exc)
+        self._state.failures.append(Failure(*where, exc, traceback_taken(exc)))
 
     def _close(self, pool: Pool | None, finished: bool) -> None:
         """Stop everything that the run began; models drop what an unfinished run has gathered."""
