@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import datasets
+
 from batchloom.models import RunInfo
 from batchloom.models.handle import ModelHandle
 from batchloom.models.spec import ModelSpec
-from sklearn import datasets
 
 
 class Columns:
@@ -79,7 +80,6 @@ def drive() -> SimpleNamespace:
 
 def predict(handle: ModelHandle, x: Any, **given: Any) -> Any:
     return handle.predict((), {"x": x, **given})
-
 
 
 def shuffled(load: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ def default_parameters(estimator_class: type) -> dict[str, Any]:
 
     kept = [
         each
-        for each in list(signature(estimator_class.__init__).parameters.values())[1:]
+        for each in signature(estimator_class).parameters.values()
         if each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     ]
     return {each.name: ... if each.default is Parameter.empty else each.default for each in kept}
@@ -129,7 +129,8 @@ def has_learned(estimator: Any) -> bool:
     if isinstance(estimator, Pipeline):
         return any(has_learned(part) for part in parts(estimator))
     return any(
-        name.endswith("_") and not name.startswith("__") for name in getattr(estimator, "__dict__", {})
+        name.endswith("_") and not name.startswith("__")
+        for name in getattr(estimator, "__dict__", {})
     )
 
 
