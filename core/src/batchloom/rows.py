@@ -46,6 +46,12 @@ class Rows:
         """Make the rows at some positions of a dataset."""
         return cls(dataset, 0, len(positions), positions)
 
+    def part(self, start: int, stop: int) -> Rows:
+        """Make the rows of items ``start .. stop - 1``, with nothing gathered yet."""
+        if self.positions is None:
+            return Rows(self._dataset(), self.start + start, self.start + stop)
+        return Rows.at(self._dataset(), self.positions[start:stop])
+
     def ids(self, start: int, stop: int) -> Ids:
         """Give the ids of items ``start .. stop - 1`` of these rows."""
         return self._dataset().index.take(self.where(start, stop))
