@@ -13,7 +13,7 @@ from batchloom.errors import ModelConfigError, ModelNotBuiltError, UnknownArgume
 from batchloom.models import BaseModel, RunInfo
 
 from . import config as configs
-from . import estimators
+from . import estimators, making, seeds
 from .collect import Collect
 from .incremental import obstacle
 from .inputs import InputCheck
@@ -82,7 +82,7 @@ class SklearnModel(BaseModel):
         """Fix the random states that nobody has, and let the strategy see the run."""
         self._asked = None
         if run.seed is not None:
-            estimators.seed_random_states(self._built(), run.seed)
+            seeds.seed_random_states(self._built(), run.seed)
         self._strategy.begin_run(run)
 
     def _train(
@@ -243,16 +243,16 @@ class SklearnModel(BaseModel):
     @classmethod
     def describe_config(cls) -> dict[str, Any]:
         """List the config keys with their defaults; a parameter that has to be given is ``...``."""
-        return configs.describe(estimators.default_parameters(cls.estimator_class))
+        return configs.describe(making.default_parameters(cls.estimator_class))
 
     def _parameters(self) -> Collection[str]:
-        return estimators.default_parameters(self.estimator_class)
+        return making.default_parameters(self.estimator_class)
 
     def _read_config(self) -> tuple[configs.Settings, dict[str, Any]]:
         return configs.split(self.config, self._parameters(), self.estimator_class.__name__)
 
     def _make(self) -> Any:
-        return estimators.make(self.estimator_class, self._params)
+        return making.make(self.estimator_class, self._params)
 
     def _adopt(self, estimator: Any) -> None:
         settings = self._settings

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from batchloom.errors import ModelConfigError
 
 from . import config as configs
-from . import estimators
+from . import making
 from .model import SklearnModel
 
 
@@ -28,7 +28,7 @@ class EstimatorModel(SklearnModel):
         if given is None:  # a file holds it
             return list(self.config)
         if isinstance(given, type):
-            return estimators.default_parameters(given)
+            return making.default_parameters(given)
         return list(given.get_params()) if hasattr(given, "get_params") else ()
 
     def _read_config(self) -> tuple[configs.Settings, dict[str, Any]]:
@@ -45,8 +45,8 @@ class EstimatorModel(SklearnModel):
                 "get_params and set_params"
             )
         if isinstance(given, type):
-            return estimators.make(given, self._params)
-        return estimators.with_parameters(estimators.own_copy(given), self._params)
+            return making.make(given, self._params)
+        return making.with_parameters(making.own_copy(given), self._params)
 
     @classmethod
     def describe_config(cls) -> dict[str, Any]:
