@@ -79,9 +79,9 @@ def test_every_estimator_learns_what_a_loop_learns(drive, digits, name):
     assert_same_state(handle.model.estimator, loop(clone(handle.model.estimator), x, y, parts))
 
 
-@pytest.mark.parametrize("size", [1, 17, 64, 10_000])
-def test_digits_to_the_bit_over_epochs(drive, digits, size):
-    x, y = digits[0][:400], digits[1][:400]
+@pytest.mark.parametrize(("n", "size"), [(40, 1), (400, 17), (400, 64), (400, 10_000)])
+def test_digits_to_the_bit_over_epochs(drive, digits, n, size):
+    x, y = digits[0][:n], digits[1][:n]
     handle = drive.make("sklearn/SGDClassifier", {"loss": "log_loss"})
     drive.train(handle, x, y, size=size, n_epochs=3, seed=11)
     by_hand = SGDClassifier(loss="log_loss", random_state=handle.model.estimator.random_state)
@@ -286,3 +286,13 @@ def test_regressors_learn_batch_by_batch(drive, diabetes):
     by_hand = SGDRegressor(random_state=handle.model.estimator.random_state)
     loop(by_hand, x, y, list(drive.batches(len(x), 64)) * 5)
     np.testing.assert_array_equal(handle.model.estimator.coef_, by_hand.coef_)
+
+
+def test_a_transformer_that_needs_no_fit_has_nothing_to_gather(drive, digits):
+    x = digits[0]
+    handle = drive.make("sklearn/Normalizer")
+    before = drive.predict(handle, x)
+    drive.train(handle, x)
+    np.testing.assert_array_equal(before, Normalizer().transform(x))
+    np.testing.assert_array_equal(drive.predict(handle, x), before)
+    assert "fits once" not in handle.describe()
