@@ -131,7 +131,10 @@ def test_info() -> None:
     text = run("info", "acme/Again").stdout
     assert "data args              x, y\n" in text
     assert "predict is thread safe yes\n" in text
-    assert "\nconfig\n  depth  3\n  loss   'hinge'\n  kind   <class 'dict'>\n  n      'required'\n" in text
+    assert (
+        "\nconfig\n  depth  3\n  loss   'hinge'\n  kind   <class 'dict'>\n  n      'required'\n"
+        in text
+    )
 
 
 @pytest.mark.usefixtures("packages")

@@ -46,6 +46,12 @@ class Rows:
         """Make the rows at some positions of a dataset."""
         return cls(dataset, 0, len(positions), positions)
 
+    def part(self, start: int, stop: int) -> Rows:
+        """Make the rows of items ``start .. stop - 1``, with nothing gathered yet."""
+        if self.positions is None:
+            return Rows(self._dataset(), self.start + start, self.start + stop)
+        return Rows.at(self._dataset(), self.positions[start:stop])
+
     def ids(self, start: int, stop: int) -> Ids:
         """Give the ids of items ``start .. stop - 1`` of these rows."""
         return self._dataset().index.take(self.where(start, stop))
@@ -78,7 +84,7 @@ class Rows:
         return shared[start:stop]
 
     def __getstate__(self) -> tuple[int, int, Positions | None]:
-        # A worker process has the dataset already, and hands back arrays rather than what they came from.
+        # Only pickled on the way to and from worker processes, which have the dataset already.
         return self.start, self.length, self.positions
 
     def __setstate__(self, state: tuple[int, int, Positions | None]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from batchloom.errors import DefinitionError
@@ -83,8 +84,8 @@ class RunningPipeline:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The pipeline's config."""
-        return self._state.definition.config
+        """The pipeline's config, which cannot be changed."""
+        return MappingProxyType(self._state.definition.config)
 
     @property
     def dataset(self) -> Dataset | None:
@@ -193,10 +194,13 @@ class RunningPipeline:
         self._reads.append(read)
 
     def _wait(self) -> None:
-        if self._turn is not None and not self._turn.granted:
-            self._turn.wait()
-            if self.stale():
-                raise StaleReadError
+        if self._turn is None:
+            return
+        self._turn.wait()
+        if self.stale():
+            raise StaleReadError
+        # From here on the batch sees what is: what it writes itself makes nothing stale.
+        self._turn = self._reads = None
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):
