@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,39 +22,17 @@ from batchloom.randomness import model_seed
 from batchloom.runtime import checkpoint_files as files
 from batchloom.runtime.fingerprint import differences, fingerprint
 from batchloom.runtime.plain import read_plain, write_plain
+from batchloom.runtime.source import Place
 from batchloom.runtime.state import Failure
 from batchloom.runtime.view import RunningPipeline
 
 if TYPE_CHECKING:
-    from batchloom.batch import Batch
     from batchloom.models.handle import ModelHandle
     from batchloom.runtime.run import Run
 
 Every = int | str | datetime.timedelta
 COMPARED = ("batch_size", "n_epochs", "drop_last", "on_error")
 """The options that the result depends on, besides the order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How far a run has come.
-
-    Attributes
-    ----------
-    epoch : int
-        The epoch it is in.
-    batch : int
-        How many batches of the epoch are done.
-    number : int
-        How many batches are done in all.
-    rebatched : tuple of int
-        How many batches each rebatch has made.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    number: int = 0
-    rebatched: tuple[int, ...] = ()
 
 
 class RestoredFailure(Exception):  # noqa: N818  (stands for an exception of another process)
@@ -103,18 +81,29 @@ class Checkpoints:
         self._folder = folder
         self._schedule = Schedule(every)
         self._fingerprint = fingerprint(run.definition)
-        self._written: int | None = None
+        self._written = 0
 
-    def write_if_due(self, place: Place, epoch_ended: bool) -> None:
-        """Write a checkpoint, if it is time to."""
+    def write_if_due(self, place: Place, batches: int, epoch_ended: bool) -> None:
+        """Write a checkpoint, if it is time to.
+
+        Parameters
+        ----------
+        place : Place
+        batches : int
+            How many batches an epoch has.
+        epoch_ended : bool
+            Whether this is the end of an epoch.
+        """
         # What a rebatch holds back belongs to batches that are not done: at an epoch's end it is empty.
         possible = epoch_ended or len(self._run.plan.stages) == 1
-        if possible and place.number and self._schedule.due(place.number, epoch_ended):
-            self.write(place, finished=False)
+        number = place.epoch * batches + place.batch
+        if possible and number != self._written and self._schedule.due(number, epoch_ended):
+            self.write(place, batches, finished=False)
 
-    def write(self, place: Place, finished: bool) -> None:
+    def write(self, place: Place, batches: int, finished: bool) -> None:
         """Write a checkpoint."""
-        files.write(self._folder, place.number, lambda to: self._fill(to, place, finished))
+        self._written = place.epoch * batches + place.batch
+        files.write(self._folder, self._written, lambda to: self._fill(to, place, finished))
 
     def _fill(self, folder: Path, place: Place, finished: bool) -> None:
         run = self._run
@@ -129,7 +118,7 @@ class Checkpoints:
         content = {
             "fingerprint": self._fingerprint,
             "options": run_options(run),
-            "place": asdict(place),
+            "place": {"epoch": place.epoch, "batch": place.batch, "rebatched": place.rebatched},
             "finished": finished,
             "variables": list(run.state.variables),
             "models": {name: _config(name, handle, run) for name, handle in models.items()},
@@ -190,18 +179,10 @@ class Restored:
     @property
     def place(self) -> Place:
         """Where the run goes on."""
-        place = dict(self.content["place"])
-        return Place(**{**place, "rebatched": tuple(place["rebatched"])})
+        return Place(**self.content["place"])
 
-    def restore(self, run: Run, first: Batch | None) -> None:
-        """Give the run's pipeline the state that was kept.
-
-        Parameters
-        ----------
-        run : Run
-        first : Batch or None
-            The run's first batch, which dynamic models that are built before they are loaded see.
-        """
+    def restore(self, run: Run) -> None:
+        """Give the run's pipeline the state that was kept."""
         with files.opened(self.path) as folder:
             for at, name in enumerate(self.content["variables"]):
                 run.state.variables[name] = read_plain(folder / f"variable-{at}")
@@ -210,11 +191,11 @@ class Restored:
             ):
                 call.gathered = gathered
             for at, (name, config) in enumerate(self.content["models"].items()):
-                handle = _handle(run, name, config, first)
+                handle = _handle(run, name, config)
                 if name in self.content["begun"]:
                     run.begin_model(handle)
                 handle.load_checkpoint(folder / f"model-{at}")
-        run.state.failures = [_restored_failure(each, run) for each in self.content["failures"]]
+        run.state.failures = [_restored_failure(each) for each in self.content["failures"]]
 
 
 def run_options(run: Run) -> dict[str, Any]:
@@ -231,8 +212,8 @@ def run_options(run: Run) -> dict[str, Any]:
     }
 
 
-def stored_options(folder: Path) -> dict[str, Any]:
-    """Read the options that the newest checkpoint of a folder was made with.
+def resumed_options(folder: Path) -> dict[str, Any]:
+    """Read the options of `Pipeline.run` that the newest checkpoint of a folder was made with.
 
     Raises
     ------
@@ -245,8 +226,11 @@ def stored_options(folder: Path) -> dict[str, Any]:
             f"there is no checkpoint in {folder}: run(..., checkpoint={str(folder)!r}) writes them"
         )
     with files.opened(path) as content:
-        found: dict[str, Any] = read_plain(content / "run")["options"]
-    return found
+        kept = read_plain(content / "run")["options"]
+    options = {name: kept[name] for name in (*COMPARED, "seed")}
+    if not kept["by_function"]:  # a callable cannot be kept: its user gives it again
+        options["shuffle"] = kept["order_seed"] if kept["shuffled"] else False
+    return options
 
 
 def _unlike_options(there: Mapping[str, Any], run: Run) -> Sequence[str]:
@@ -266,7 +250,9 @@ def _unlike_options(there: Mapping[str, Any], run: Run) -> Sequence[str]:
 def _config(name: str, handle: ModelHandle, run: Run) -> dict[str, Any] | None:
     """Give the config that a model was made with, if its declaration does not say it all."""
     declared = run.definition.models[name]
-    if not isinstance(declared, DeclareModel) or not any(find_expressions(dict(declared.spec.config))):
+    if not isinstance(declared, DeclareModel) or not any(
+        find_expressions(dict(declared.spec.config))
+    ):
         return None
     kept, omitted = split_config(handle.config)
     if omitted:
@@ -277,9 +263,7 @@ def _config(name: str, handle: ModelHandle, run: Run) -> dict[str, Any] | None:
     return kept
 
 
-def _handle(
-    run: Run, name: str, config: Mapping[str, Any] | None, first: Batch | None
-) -> ModelHandle:
+def _handle(run: Run, name: str, config: Mapping[str, Any] | None) -> ModelHandle:
     there = run.state.find(name)
     if there is not None:
         return there
@@ -288,7 +272,7 @@ def _handle(
     options = dict(declared.spec.config if config is None else config)
     handle = declared.spec.live(options, model_seed(run.seed, name))
     if getattr(declared.spec.model_class, "load_needs_build", True):
-        handle.build((), {"pipeline": RunningPipeline(run.state), "batch": first})
+        handle.build((), {"pipeline": RunningPipeline(run.state), "batch": run.first_batch()})
     run.state.handles[name] = handle
     return handle
 
@@ -304,5 +288,5 @@ def _failure(failure: Failure) -> dict[str, Any]:
     }
 
 
-def _restored_failure(kept: Mapping[str, Any], run: Run) -> Failure:
+def _restored_failure(kept: Mapping[str, Any]) -> Failure:
     return Failure(**{**kept, "exception": RestoredFailure(kept["exception"])})
