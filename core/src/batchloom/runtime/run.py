@@ -16,7 +16,7 @@ from batchloom.runtime.operations import step_of
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
-from batchloom.runtime.pools import check_executor, depth_of, is_elsewhere, make_pool
+from batchloom.runtime.pools import acts_here, check_executor, depth_of, is_elsewhere, make_pool
 from batchloom.runtime.progress import Bar
 from batchloom.runtime.source import EpochEnd, RunEnd, Source
 from batchloom.runtime.stages import Pool, Preparation, Rebatcher, Stage
@@ -52,7 +52,7 @@ class Run:
         self._begun: dict[str, ModelHandle] = {}
         state.import_models()
         ahead = depth_of(options) > 0
-        self._plan = compile_plan(definition, ahead, self._elsewhere)
+        self._plan = compile_plan(definition, ahead, acts_here(options.executor))
         for call in self._plan.trainings:
             call.begin = self._begin_model
 
@@ -100,14 +100,15 @@ class Run:
         return make_pool(self._options, self._monitor, shipment)
 
     def _stages(self, pool: Pool | None) -> Stage:
-        """Chain the stages; only batches of the first one are prepared in other processes."""
+        """Chain the stages; a user's executor prepares batches of the first one only."""
         upstream: Source | Rebatcher = self._source
         stage: Stage | None = None
         for number, plan in enumerate(self._plan.stages):
             if stage is not None:
                 assert plan.rebatch is not None
                 upstream = Rebatcher(stage, plan.rebatch, number, self._seed)
-                pool = None if self._elsewhere else pool
+                # Batches from a stage before cannot be made again, if an executor gives them back.
+                pool = pool if pool is not None and pool.may_wait else None
             stage = Stage(
                 upstream,
                 Preparation(plan.prepare, self._state, self._monitor, parallel=pool is not None),
