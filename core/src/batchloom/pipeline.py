@@ -128,9 +128,7 @@ class Pipeline(Builder):
         """
         from batchloom.runtime.checkpoint import resumed_options
 
-        return self.run(
-            **{**resumed_options(Path(folder)), **options, "checkpoint": folder}
-        )
+        return self.run(**{**resumed_options(Path(folder)), **options, "checkpoint": folder})
 
     def gen_batch(
         self, batch_size: int | None = None, **options: Unpack[RunKeywords]

@@ -18,7 +18,7 @@ from batchloom.runtime.operations import perform, step_of
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
-from batchloom.runtime.pools import check_executor, depth_of, is_elsewhere, make_pool
+from batchloom.runtime.pools import acts_here, check_executor, depth_of, is_elsewhere, make_pool
 from batchloom.runtime.progress import Bar
 from batchloom.runtime.source import DatasetPortion, EpochEnd, Place, RunEnd, Source
 from batchloom.runtime.stages import Pool, Preparation, Rebatcher, Stage
@@ -62,7 +62,7 @@ class Run:
         self._source = Source(self._dataset, options, self.order, self.seed, self._place)
         state.import_models()
         ahead = depth_of(options) > 0
-        self.plan = compile_plan(definition, ahead, self._elsewhere)
+        self.plan = compile_plan(definition, ahead, acts_here(options.executor))
         for call in self.plan.trainings:
             call.begin = self.begin_model
 
@@ -150,7 +150,7 @@ class Run:
         return make_pool(self.options, self._monitor, shipment)
 
     def _stages(self, pool: Pool | None) -> Stage:
-        """Chain the stages; only batches of the first one are prepared in other processes."""
+        """Chain the stages; a user's executor prepares batches of the first one only."""
         upstream: Source | Rebatcher = self._source
         stage: Stage | None = None
         for number, plan in enumerate(self.plan.stages):
@@ -158,7 +158,8 @@ class Run:
                 assert plan.rebatch is not None
                 made = (*self._place.rebatched, *[0] * number)[number - 1]
                 upstream = Rebatcher(stage, plan.rebatch, number, self.seed, made)
-                pool = None if self._elsewhere else pool
+                # Batches from a stage before cannot be made again, if an executor gives them back.
+                pool = pool if pool is not None and pool.may_wait else None
             stage = Stage(
                 upstream,
                 Preparation(plan.prepare, self.state, self._monitor, parallel=pool is not None),

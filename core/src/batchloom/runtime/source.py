@@ -63,8 +63,15 @@ RUN_END = RunEnd()
 
 
 class Portion(Protocol):
-    """Consecutive batches that are prepared in one go."""
+    """Consecutive batches that are prepared in one go.
 
+    Attributes
+    ----------
+    last : bool
+        Whether the end of the epoch is all that comes after them.
+    """
+
+    last: bool
     count: int
     repeatable: bool
 
@@ -84,9 +91,6 @@ class Upstream(Protocol):
     def ahead(self, most: int) -> Supply | None:
         """Give what comes next, or None if that would mean waiting, or working out of turn."""
 
-    def at_epoch_end(self) -> bool:
-        """Tell whether the epoch's last batch has been given and its end has not."""
-
 
 @dataclass(slots=True)
 class DatasetPortion:
@@ -98,6 +102,7 @@ class DatasetPortion:
     first: int
     epoch: int
     seed: int
+    last: bool
     repeatable: bool = True
 
     def batch(self, position: int, again: bool = False) -> Batch:
@@ -158,9 +163,6 @@ class Source:
             return None
         return self.take(most)
 
-    def at_epoch_end(self) -> bool:
-        return self._left == 0
-
     def _portions(self) -> Iterator[Supply]:
         epoch, done = self._start.epoch, self._start.batch
         while self.epochs is None or epoch < self.epochs:
@@ -174,7 +176,8 @@ class Source:
                 rows = Rows(self._dataset, start, stop, order)
                 first, self._number = self._number, self._number + count
                 self._left -= count
-                yield DatasetPortion(rows, size, count, first, epoch, self._seed)
+                last = not self._left
+                yield DatasetPortion(rows, size, count, first, epoch, self._seed, last)
             self._left = -1
             yield EpochEnd(epoch, epoch + 1 == self.epochs)
             epoch += 1
