@@ -24,7 +24,7 @@ def classifier(drive, chain, batches):
 
 
 def test_labels_are_the_likeliest_and_proba_the_predictions(classifier, batches):
-    x, y = batches[0]
+    x = batches[0][0]
     all_of = classifier.predict(x=x, output=["predictions", "proba", "labels", "hidden"])
     predictions, proba, labels, hidden = all_of
     np.testing.assert_array_equal(predictions, proba)
@@ -84,7 +84,7 @@ def test_a_regression_has_no_labels(drive, keras):
 
 def test_unknown_names_and_targets_are_refused(classifier, batches):
     x, y = batches[0]
-    with pytest.raises(LookupError, match="unknown output 'lables'.*did you mean 'labels'"):
+    with pytest.raises(LookupError, match=r"unknown output 'lables'.*did you mean 'labels'"):
         classifier.predict(x=x, output="lables")
     with pytest.raises(LookupError, match="unknown output 'loss'"):
         classifier.predict(x=x, output="loss")
