@@ -29,7 +29,7 @@ GOOD = """
 
         @classmethod
         def describe_config(cls):
-            return {"depth": "how deep, 3 by default", "width": "how wide"}
+            return {"depth": 3, "loss": "hinge", "kind": dict, "n": ...}
 """
 
 WATCHING = """
@@ -126,12 +126,15 @@ def test_info() -> None:
         "literal_args": ["output"],
         "predict_is_thread_safe": True,
         "load_needs_build": True,
-        "config": {"depth": "how deep, 3 by default", "width": "how wide"},
+        "config": {"depth": 3, "loss": "hinge", "kind": "<class 'dict'>", "n": "required"},
     }
     text = run("info", "acme/Again").stdout
     assert "data args              x, y\n" in text
     assert "predict is thread safe yes\n" in text
-    assert "\nconfig\n  depth  how deep, 3 by default\n  width  how wide\n" in text
+    assert (
+        "\nconfig\n  depth  3\n  loss   'hinge'\n  kind   <class 'dict'>\n  n      'required'\n"
+        in text
+    )
 
 
 @pytest.mark.usefixtures("packages")

@@ -200,7 +200,7 @@ def test_switching_one_owner_off_settles_it(install, monkeypatch) -> None:
     assert get_model_class("acme/Net").__name__ == "Other"
 
 
-def test_nobody_slips_a_name_into_the_namespace_of_another_package(install) -> None:
+def test_nobody_slips_a_name_into_the_namespace_of_another_package(install, monkeypatch) -> None:
     install("batchloom-acme", models={"acme/*": "acme_resolver:resolver"}, acme_resolver=RESOLVER)
     install("intruder", models={"acme/Ridge": "evil:Ridge"}, acme_net=NET, evil="raise SystemExit")
     with pytest.raises(AmbiguousModelError, match="belongs to batchloom-acme") as caught:
@@ -209,6 +209,8 @@ def test_nobody_slips_a_name_into_the_namespace_of_another_package(install) -> N
     assert "batchloom-acme 1.0" in str(caught.value)
     assert not imported("evil")
     assert get_model_class("acme/Lasso").__name__ == "Lasso"
+    monkeypatch.setenv("BATCHLOOM_DISABLE_PLUGINS", "intruder")
+    assert get_model_class("acme/Ridge").__name__ == "Ridge"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    return _write(json.dumps(report.data, indent=2) if arguments.json else report.text)
+    return _write(
+        json.dumps(report.data, indent=2, default=repr) if arguments.json else report.text
+    )
 
 
 def models(arguments: argparse.Namespace) -> Report:
@@ -87,7 +89,7 @@ def info(arguments: argparse.Namespace) -> Report:
     lines = [f"{key.replace('_', ' '):<23}{_shown(value)}" for key, value in data.items()]
     if config:
         width = max(map(len, config)) + 2
-        lines += ["", "config"] + [f"  {key:<{width}}{config[key]}" for key in config]
+        lines += ["", "config"] + [f"  {key:<{width}}{value!r}" for key, value in config.items()]
     return Report({**data, "config": config}, "\n".join(lines))
 
 
@@ -191,9 +193,10 @@ def _shown(value: Any) -> str:
     return "-" if value is None or value == "" else str(value)
 
 
-def _config_of(model_class: type) -> dict[str, str]:
+def _config_of(model_class: type) -> dict[str, Any]:
     describe = getattr(model_class, "describe_config", None)
-    return {str(key): str(value) for key, value in describe().items()} if describe else {}
+    found = dict(describe()) if describe else {}
+    return {key: "required" if value is ... else value for key, value in found.items()}
 
 
 @contextlib.contextmanager
