@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchloom.models.base import BaseModel
-from batchloom.models.protocol import RunInfo, takes
+from batchloom.models.protocol import RunInfo, names, takes
 
 Kwargs = Mapping[str, Any]
 
@@ -17,6 +17,7 @@ class BaseModelCalls:
 
     def __init__(self, model: BaseModel) -> None:
         self.model = model
+        self.want_batch = _who_names_batch(train=model._train, predict=model._predict)
 
     def build(self, args: tuple[Any, ...], kwargs: Kwargs) -> None:
         """Make the model."""
@@ -61,6 +62,7 @@ class ProtocolCalls:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.want_batch = _who_names_batch(train=model.train, predict=model.predict)
 
     def build(self, args: tuple[Any, ...], kwargs: Kwargs) -> None:
         """Make the model."""
@@ -110,6 +112,10 @@ Calls = BaseModelCalls | ProtocolCalls
 def calls_on(model: Any) -> Calls:
     """Return how core calls this model."""
     return BaseModelCalls(model) if isinstance(model, BaseModel) else ProtocolCalls(model)
+
+
+def _who_names_batch(**methods: Any) -> frozenset[str]:
+    return frozenset(name for name, each in methods.items() if names(each, "batch"))
 
 
 def _accepted(build: Any, kwargs: Kwargs) -> dict[str, Any]:

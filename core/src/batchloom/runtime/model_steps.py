@@ -129,7 +129,7 @@ class EvaluateCall(PredictCall):
     def __call__(self, batch: Batch) -> Batch:
         if batch.size:
             target = self._target(batch, None)["y"]
-            self._gathered.append((target, self.predict(batch)))
+            self._gathered.append((_copied(target), _copied(self.predict(batch))))
         return batch
 
     def finish(self, variables: Variables) -> None:
@@ -141,6 +141,11 @@ class EvaluateCall(PredictCall):
         true, predicted = stack_rows(list(targets)), stack_rows(list(predictions))
         values = {name: metric(true, predicted) for name, metric in self._metrics.items()}
         self.destinations.store_late(variables, values)
+
+
+def _copied(value: Any) -> Any:
+    """Copy what is kept beyond the batch: the next step may change it in place."""
+    return value.copy() if hasattr(value, "copy") else value
 
 
 CALLS: dict[type[ModelStep], type[ModelCall]] = {

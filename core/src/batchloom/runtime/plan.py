@@ -218,7 +218,7 @@ def _replacement(result: Any, batch: Batch, name: str) -> Batch:
             f"action {name!r} of {type(batch).__name__} returned {type(result).__name__}; an action returns "
             f"the batch{forgot}"
         )
-    for attribute in ("pipeline", "number", "epoch"):
+    for attribute in ("pipeline", "number", "epoch", "_draws"):
         result.__dict__[attribute] = batch.__dict__[attribute]
     return result
 

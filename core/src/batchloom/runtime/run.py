@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from batchloom.batch import Batch
 from batchloom.definition import Definition
 from batchloom.errors import SkipBatch
-from batchloom.ordering import make_order
+from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
 from batchloom.runtime.operations import step_of
@@ -87,7 +87,7 @@ class Run:
         state = self._state
         state.seed, state.failures = self._seed, []
         state.batch_size = int(self._options.batch_size)
-        state.shuffled = self._options.shuffle is not False
+        state.shuffled = is_shuffled(self._options.shuffle)
         state.variables.begin_run()
         self._bar = Bar(self._options.bar, self._total())
 

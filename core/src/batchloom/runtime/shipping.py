@@ -136,6 +136,9 @@ def run_errand(errand: Errand) -> tuple[bytes, float]:
     errand.portion.rows.dataset = workshop.dataset
     done = [workshop.prepare(errand.portion, at) for at in range(errand.portion.count)]
     seconds = time.perf_counter() - began
+    for batch in (each.batch for each in done if each.batch is not None):
+        if batch._rows is not None:
+            batch._rows.dataset = None  # it is there already where the batch goes
     try:
         return pickle.dumps(done, protocol=5), seconds
     except Exception as exc:

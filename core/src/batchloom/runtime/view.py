@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from batchloom.errors import DefinitionError
@@ -83,8 +84,8 @@ class RunningPipeline:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The pipeline's config."""
-        return self._state.definition.config
+        """The pipeline's config, which cannot be changed."""
+        return MappingProxyType(self._state.definition.config)
 
     @property
     def dataset(self) -> Dataset | None:
