@@ -323,9 +323,39 @@ def test_four_hundred_mutated_files(saved: Path) -> None:
     assert harmless < 100, "most mutations hit bytes that count"
 
 
+def test_four_hundred_mutated_manifests(saved: Path) -> None:
+    before, draw = contents(saved), random.Random(8)
+    original = next(data for info, data in before if info.filename == "manifest.json")
+    tokens = [
+        b"null",
+        b"-1",
+        b"[]",
+        b'"',
+        b"}",
+        b"{",
+        b",",
+        b"1e999",
+        b'"../x"',
+        b"\xff",
+        b"9" * 30,
+    ]
+    refusals = 0
+    for _ in range(400):
+        data = bytearray(original)
+        at = draw.randrange(len(data))
+        data[at : at + draw.choice([0, 1, 8])] = draw.choice(tokens)
+        with zipfile.ZipFile(saved, "w") as archive:
+            for info, old in before:
+                archive.writestr(info, data if info.filename == "manifest.json" else old)
+        try:
+            load(saved)
+        except SavedModelError:
+            refusals += 1
+    assert refusals > 200
+
+
 KILLED = """
-    import os, signal, sys
-    sys.path.insert(0, {folder!r})
+    import os, signal
     from batchloom.models import BaseModel
     from batchloom.models import archive
 
@@ -343,7 +373,7 @@ KILLED = """
     if {point!r} == "before the replacement":
         os.replace = dying
     if {point!r} == "after the replacement":
-        archive._sync_directory = dying
+        archive.sync_directory = dying
     model = Blob()
     model.build()
     model.save({target!r})
@@ -356,7 +386,7 @@ KILLED = """
 )
 def test_killed_in_the_middle_of_a_save(saved: Path, point: str) -> None:
     before = saved.read_bytes()
-    code = textwrap.dedent(KILLED).format(folder="", point=point, target=str(saved))
+    code = textwrap.dedent(KILLED).format(point=point, target=str(saved))
     ended = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
     assert ended.returncode == -9
     if point == "after the replacement":

@@ -169,6 +169,29 @@ def test_what_json_cannot_hold_is_supplied_at_load(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.total, -model.total)
 
 
+def test_a_load_that_fails_tells_which_versions_have_changed(tmp_path: Path) -> None:
+    class Choosy(Mean):
+        def _save(self, path, **kwargs):
+            super()._save(path)
+
+        def _load(self, path, **kwargs):
+            raise ValueError("the library cannot read this")
+
+    trained(Choosy).save(tmp_path / "m")
+    with pytest.raises(ValueError, match="cannot read") as caught:
+        load_model(tmp_path / "m", model_class=Choosy)
+    assert caught.value.__notes__ == [f"model 'mean' ({Choosy.__qualname__})"]
+    with zipfile.ZipFile(tmp_path / "m") as old, zipfile.ZipFile(tmp_path / "n", "w") as new:
+        for info in old.infolist():
+            data = old.read(info).replace(np.__version__.encode(), b"0.1.2")
+            new.writestr(info, data)
+    with pytest.raises(ValueError, match="cannot read") as caught:
+        load_model(tmp_path / "n", model_class=Choosy)
+    assert caught.value.__notes__[0] == (
+        f"the model was saved with numpy 0.1.2, now {np.__version__}"
+    )
+
+
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     trained().save(tmp_path / "one")
     os.utime(tmp_path / "one", (0, 0))

@@ -104,12 +104,14 @@ class Batch:
 
     def __getattr__(self, name: str) -> Any:
         # Only called for what is not there yet: a component that was not gathered, or a wrong name.
-        if name.startswith("__"):
-            raise AttributeError(name)
-        names = self.__dict__.get("components", ())
-        if name not in names:
+        state = self.__dict__
+        if name not in state.get("components", ()):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            names = state.get("components", ())
             raise UnknownComponentError("component", name, names, f"of {type(self).__name__}")
-        if self._rows is None or name not in self._rows.dataset.columns:
+        rows = state["_rows"]
+        if rows is None or not rows.has(name):
             raise UnknownComponentError(
                 "component",
                 name,
@@ -117,8 +119,7 @@ class Batch:
                 f"of {type(self).__name__}: it is declared, but holds nothing yet",
                 "Fill it in an action, with load(...), or with save_to",
             )
-        value = self._rows.component(name, self._start, self._stop)
-        self.__dict__[name] = value
+        value = state[name] = rows.component(name, state["_start"], state["_stop"])
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -12,9 +12,9 @@ from batchloom.steps import ChanceStep, RepeatStep, Step, call_text, flatten
 from batchloom.variables import VariableDeclaration
 
 if TYPE_CHECKING:
+    from batchloom.building import Builder
     from batchloom.dataset import Dataset
     from batchloom.models.handle import ModelHandle, ModelSpec
-    from batchloom.pipeline import Pipeline
     from batchloom.runtime.options import RunOptions
 
 
@@ -82,7 +82,7 @@ class ImportModel(Declaration):
     """``import_model``."""
 
     name: str
-    source: Pipeline
+    source: Builder
 
     @property
     def subject(self) -> tuple[str, str]:

@@ -28,6 +28,7 @@ type and gains a note of where it happened. ::
     │   ├── ModelInputError (ValueError)   data that the model refuses
     │   └── ModelNotBuiltError             not made, loaded or fitted yet
     ├── SavedModelError                    a saved model that cannot be written or read
+    │   ├── SavedModelNotFoundError (FileNotFoundError)
     │   ├── SaveError (OSError)
     │   ├── CorruptFileError (ValueError)
     │   ├── UnsafeFileError (ValueError)   loading it would run code or read outside the file
@@ -172,6 +173,10 @@ class ModelNotBuiltError(ModelError):
 
 class SavedModelError(BatchloomError):
     """A saved model that cannot be written or read."""
+
+
+class SavedModelNotFoundError(SavedModelError, FileNotFoundError):
+    """A saved model that is not where it was looked for."""
 
 
 class SaveError(SavedModelError, OSError):

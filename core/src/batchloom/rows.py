@@ -46,6 +46,12 @@ class Rows:
         """Make the rows at some positions of a dataset."""
         return cls(dataset, 0, len(positions), positions)
 
+    def part(self, start: int, stop: int) -> Rows:
+        """Make the rows of items ``start .. stop - 1``, with nothing gathered yet."""
+        if self.positions is None:
+            return Rows(self._dataset(), self.start + start, self.start + stop)
+        return Rows.at(self._dataset(), self.positions[start:stop])
+
     def ids(self, start: int, stop: int) -> Ids:
         """Give the ids of items ``start .. stop - 1`` of these rows."""
         return self._dataset().index.take(self.where(start, stop))
@@ -61,17 +67,20 @@ class Rows:
         where = self.where(start, stop)
         return np.arange(where.start, where.stop) if isinstance(where, slice) else where
 
+    def has(self, name: str) -> bool:
+        """Tell whether the dataset has a column of that name."""
+        return name in self._gathered or name in self._dataset().columns
+
     def component(self, name: str, start: int, stop: int) -> Any:
         """Gather one component of items ``start .. stop - 1``; the result belongs to the caller."""
-        dataset = self._dataset()
-        if stop - start == self.length or not isinstance(dataset.columns[name], ArrayColumn):
-            return dataset.gather(name, self.where(start, stop))
         shared = self._gathered.get(name)
         if shared is None:
+            dataset = self._dataset()
+            if stop - start == self.length or not isinstance(dataset.columns[name], ArrayColumn):
+                return dataset.gather(name, self.where(start, stop))
             # setdefault: batches of these rows may be in two threads, and must end up with one array.
-            shared = self._gathered.setdefault(
-                name, dataset.gather(name, self.where(0, self.length))
-            )
+            whole = dataset.gather(name, self.where(0, self.length))
+            shared = self._gathered.setdefault(name, whole)
         return shared[start:stop]
 
     def __getstate__(self) -> tuple[int, int, Positions | None]:

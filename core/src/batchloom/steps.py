@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchloom.pipeline import Pipeline
+    from batchloom.building import Builder
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +179,7 @@ class RebatchStep(Step):
 class PartnerStep(Step):
     """Bring in batches of other pipelines."""
 
-    pipelines: tuple[Pipeline, ...]
+    pipelines: tuple[Builder, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,24 +1,29 @@
-"""The file of a saved model: put in place whole or not at all, and read with mistrust."""
+"""The file of a saved model: written whole or not at all, and read with mistrust."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import socket
 import stat
 import struct
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from batchloom.errors import CorruptFileError, SavedModelError, SaveError, UnsafeFileError
+from batchloom.errors import (
+    CorruptFileError,
+    SavedModelError,
+    SavedModelNotFoundError,
+    SaveError,
+    UnsafeFileError,
+)
 from batchloom.models import manifest as manifests
 from batchloom.models.manifest import Manifest, Member
+from batchloom.models.staging import save_error, sync_directory
 
 _CHUNK = 2**20
 _MOST_DIRECTORY_BYTES = 16 * 2**20
@@ -36,34 +41,6 @@ _UNREADABLE = (
     ValueError,
     struct.error,
 )
-
-
-class SavedModelNotFoundError(SavedModelError, FileNotFoundError):
-    """A saved model that is not where it was looked for."""
-
-
-@contextmanager
-def staging(target: Path) -> Iterator[Path]:
-    """Make a private directory beside a target, and remove it in the end.
-
-    What earlier processes of this machine left there when they were killed is removed as well.
-
-    Raises
-    ------
-    SaveError
-        If nothing can be written there.
-    """
-    _check_target(target)
-    prefix = _staging_prefix(target)
-    _remove_litter(target.parent, prefix)
-    try:
-        place = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=target.parent))
-    except OSError as exc:
-        raise save_error(target, exc) from exc
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def publish(files: Path, manifest: Manifest, place: Path, target: Path) -> None:
@@ -97,20 +74,7 @@ def publish(files: Path, manifest: Manifest, place: Path, target: Path) -> None:
         raise save_error(target, exc) from exc
     except SavedModelError as exc:
         raise SaveError(f"cannot save to {target}: {exc}") from exc
-    _sync_directory(target.parent)
-
-
-def save_error(target: Path, exc: OSError) -> SaveError:
-    """Describe why a model could not be saved."""
-    free = ""
-    with suppress(OSError):
-        free = f" ({shutil.disk_usage(target.parent).free:,} bytes are free there)"
-    error = SaveError(
-        f"cannot save to {target}: {exc.strerror or exc}{free}. What was there before is "
-        "untouched, and the model is still in memory: it can be saved elsewhere"
-    )
-    error.errno, error.filename = exc.errno, str(target)
-    return error
+    sync_directory(target.parent)
 
 
 @contextmanager
@@ -195,61 +159,6 @@ def _regular_files(directory: Path) -> Iterator[Path]:
             yield each
         elif not stat.S_ISDIR(mode):
             raise SaveError(f"the model wrote {each.name!r}, which is no regular file")
-
-
-def _check_target(target: Path) -> None:
-    parent = target.parent
-    if not parent.is_dir():
-        raise SaveError(
-            f"cannot save to {target}: there is no directory {parent}. Make it, or save elsewhere: "
-            "the model is still in memory"
-        )
-    try:
-        mode = target.lstat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as exc:
-        raise save_error(target, exc) from exc
-    if not stat.S_ISREG(mode):
-        kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"
-        raise SaveError(f"cannot save to {target}: it is {kind}, and a saved model is one file")
-
-
-def _staging_prefix(target: Path) -> str:
-    # Hashes, because a target's name may be as long as a name can be.
-    name = hashlib.sha256(target.name.encode()).hexdigest()[:8]
-    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-    return f".batchloom-{name}-{host}-"
-
-
-def _remove_litter(parent: Path, prefix: str) -> None:
-    if os.name != "posix":
-        return  # to ask Windows whether a process lives is to end it
-    for each in parent.glob(f"{prefix}*"):
-        pid = each.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdigit() and not _is_alive(int(pid)):
-            shutil.rmtree(each, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
-def _sync_directory(directory: Path) -> None:
-    if os.name != "posix":
-        return
-    with suppress(OSError):  # not every file system can, and the file is in place
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager

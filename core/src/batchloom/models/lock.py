@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from batchloom.errors import ModelError
+
+
+class _Side(AbstractContextManager[None]):
+    """One way to hold a lock; it keeps no state, so that all threads share it."""
+
+    def __init__(self, acquire: Callable[[], None], release: Callable[[], None]) -> None:
+        self._acquire, self._release = acquire, release
+
+    def __enter__(self) -> None:
+        self._acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._release()
 
 
 class ModelLock:
@@ -23,34 +36,26 @@ class ModelLock:
         self._writer: int | None = None
         self._depth = 0
         self._waiting = 0  # writers
+        self._reading = _Side(self._acquire_read, self._release_read)
+        self._writing = _Side(self._acquire_write, self._release_write)
 
     def __reduce__(self) -> tuple[type[ModelLock], tuple[()]]:
         # A copy of a model is another model, which nobody uses yet.
         return ModelLock, ()
 
-    @contextmanager
-    def read(self) -> Iterator[None]:
+    def read(self) -> AbstractContextManager[None]:
         """Hold the lock together with other readers."""
-        self._acquire_read()
-        try:
-            yield
-        finally:
-            self._release_read()
+        return self._reading
 
-    @contextmanager
-    def write(self) -> Iterator[None]:
+    def write(self) -> AbstractContextManager[None]:
         """Hold the lock alone.
 
         Raises
         ------
         ModelError
-            If this thread holds it as a reader.
+            If this thread holds it as a reader; when the context is entered.
         """
-        self._acquire_write()
-        try:
-            yield
-        finally:
-            self._release_write()
+        return self._writing
 
     def _acquire_read(self) -> None:
         me = threading.get_ident()

@@ -137,18 +137,17 @@ def find_entry(name: str) -> Entry:
         As for `get_model_class`, as far as metadata can tell.
     """
     namespace = _checked_namespace(name)
-    exact = [each for each in namespace if each.key == name]
-    candidates = exact or [each for each in namespace if each.key.endswith("/*")]
-    if not candidates:
+    enabled = [each for each in namespace if installed.disabled_by(each, name) is None]
+    claims = _claims(name, enabled)
+    if not claims:
+        for each in _claims(name, namespace):
+            installed.check_enabled(each, name)
         raise _not_found(name)
-    enabled = [each for each in candidates if installed.disabled_by(each, name) is None]
-    if not enabled:
-        installed.check_enabled(candidates[0], name)
-    owners = [each for each in namespace if each.owns_namespace]
-    intruders = [each for each in enabled if owners and not each.owns_namespace]
-    if len(enabled) > 1 or intruders:
-        raise _ambiguous(name, [*enabled, *(owners if intruders else ())])
-    return enabled[0]
+    owners = [each for each in enabled if each.owns_namespace]
+    intruders = [each for each in claims if owners and not each.owns_namespace]
+    if len(claims) > 1 or intruders:
+        raise _ambiguous(name, [*claims, *(owners if intruders else ())])
+    return claims[0]
 
 
 def list_models(namespace: str | None = None) -> list[str]:
@@ -205,6 +204,11 @@ def entry_of(model_class: type, name: str | None) -> Entry | None:
         return find_entry(name)
     except PluginError:
         return None
+
+
+def _claims(name: str, among: Sequence[Entry]) -> list[Entry]:
+    exact = [each for each in among if each.key == name]
+    return exact or [each for each in among if each.key.endswith("/*")]
 
 
 def _checked_namespace(name: str) -> list[Entry]:
@@ -305,8 +309,8 @@ def _not_found(name: str) -> ModelNotFoundError:
     owners = sorted({e.owner for e in installed.entries(GROUP) if e.namespace == namespace})
     return ModelNotFoundError(
         f"unknown model {name!r}{nearest(name, known) or '.'} "
-        f"{', '.join(owners) or 'This process'} provides {len(known)} names in {namespace}/: "
-        f"batchloom models {namespace}"
+        f"{', '.join(owners) or 'This process'} has {len(known)} under {namespace}/; the command "
+        f"`batchloom models {namespace}` lists them"
     )
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import batchloom
 from batchloom.errors import PluginError, SavedModelError, SaveError
-from batchloom.models.archive import publish, read_manifest, save_error, staging, verified
+from batchloom.models.archive import publish, read_manifest, verified
 from batchloom.models.manifest import Manifest, split_config
 from batchloom.models.protocol import check_model_class
 from batchloom.models.spec import ModelSpec
+from batchloom.models.staging import save_error, staging
 
 if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle

@@ -205,7 +205,9 @@ class ModelSpec:
         except Exception as exc:
             add_note_once(exc, self.describe())
             raise
-        if builds and not (self.instance is not None and handle.is_built):
+        if self.instance is not None and handle.is_built:
+            builds = bool(options.get("build", False))  # never a second time unless asked
+        if builds:
             handle.build((), {"pipeline": pipeline, "batch": batch})
         if loads:
             handle.load(options.get("path"))

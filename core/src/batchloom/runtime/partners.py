@@ -20,14 +20,14 @@ from batchloom.runtime.view import RunningPipeline
 from batchloom.steps import EvaluateStep, JoinStep, MergeStep, RebatchStep, TrainStep
 
 if TYPE_CHECKING:
-    from batchloom.pipeline import Pipeline
+    from batchloom.building import Builder
     from batchloom.runtime.plan import Surrounding
 
 
 class Partner:
     """Another pipeline, made ready to work on single batches."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Builder) -> None:
         from batchloom.runtime.plan import compile_plan, uses_state
 
         definition = pipeline._definition

@@ -46,8 +46,8 @@ class Portion(Protocol):
     count: int
     repeatable: bool
 
-    def batch(self, position: int) -> Batch:
-        """Make a batch of the portion; if `repeatable`, as often as it is wanted."""
+    def batch(self, position: int, again: bool = False) -> Batch:
+        """Make a batch of the portion; if `repeatable`, `again` with nothing that was done to the first."""
 
 
 Supply = Portion | EpochEnd | RunEnd
@@ -78,14 +78,17 @@ class DatasetPortion:
     seed: int
     repeatable: bool = True
 
-    def batch(self, position: int) -> Batch:
-        dataset = self.rows.dataset
+    def batch(self, position: int, again: bool = False) -> Batch:
+        rows, start = self.rows, position * self.batch_size
+        stop = min(start + self.batch_size, rows.length)
+        if again:
+            # An action may have changed in place what the batches of these rows share.
+            rows, start, stop = rows.part(start, stop), 0, stop - start
+        dataset = rows.dataset
         assert dataset is not None
-        start = position * self.batch_size
-        stop = min(start + self.batch_size, self.rows.length)
         number = self.first + position
         return dataset.batch_class(
-            self.rows, start, stop, dataset.components, number, self.epoch, self.seed
+            rows, start, stop, dataset.components, number, self.epoch, self.seed
         )
 
 

@@ -56,13 +56,13 @@ class Preparation:
         self.monitor = monitor
         self._operations = operations
         names = {name for each in operations for name in each.locks} if parallel else set()
-        self._locks = {name: OrderedLock(monitor) for name in names}
+        self.locks = {name: OrderedLock(monitor) for name in names}
 
     def __call__(self, batch: Batch, ticket: int | None) -> Batch:
         """Prepare a batch; one without a ticket takes no locks, because its turn has come."""
-        if not self._locks or ticket is None:
+        if not self.locks or ticket is None:
             return perform(self._operations, batch)
-        held = dict(self._locks)
+        held = dict(self.locks)
         last = {name: at for at, each in enumerate(self._operations) for name in each.locks}
         try:
             for at, operation in enumerate(self._operations):
@@ -96,6 +96,8 @@ class Work:
         self.waited = False
         self._submitted = False
         self._prepare = preparation
+        # What was done under a named lock cannot be done again: others may have passed it since.
+        self._repeatable = portion.repeatable and not preparation.locks
         self._ticket = first_ticket
         self._outcomes: list[Outcome | NotThere | None] = []
         self._views: list[RunningPipeline] = []
@@ -109,11 +111,11 @@ class Work:
         """Prepare all batches of the portion, in a thread of the pool."""
         began = time.perf_counter()
         for position in range(self.portion.count):
-            turn = Turn(self, position, self.portion.repeatable)
+            turn = Turn(self, position, self._repeatable)
             try:
                 outcome, view = self._attempt(position, turn, self._ticket + position)
             except StaleReadError:  # the turn has come, and something read before it has changed
-                outcome, view = self._attempt(position, None, None)
+                outcome, view = self._attempt(position, None, None, again=True)
             except RunCancelledError:
                 return
             self._views.append(view)
@@ -154,7 +156,7 @@ class Work:
             self.monitor.wait_until(lambda: len(self._outcomes) > position)
         outcome, self._outcomes[position] = self._outcomes[position], None
         if outcome is None or isinstance(outcome, NotThere) or self._views[position].stale():
-            return self._attempt(position, None, None)[0]
+            return self._attempt(position, None, None, again=True)[0]
         return outcome
 
     def _arrived(self, prepared: Prepared, position: int) -> Outcome | NotThere:
@@ -170,12 +172,12 @@ class Work:
         return batch
 
     def _attempt(
-        self, position: int, turn: Turn | None, ticket: int | None
+        self, position: int, turn: Turn | None, ticket: int | None, again: bool = False
     ) -> tuple[Outcome, RunningPipeline]:
         view = RunningPipeline(self._prepare.state, None, turn)
         batch = None
         try:
-            batch = self.portion.batch(position)
+            batch = self.portion.batch(position, again)
             view = RunningPipeline(self._prepare.state, batch, turn)
             batch.__dict__["pipeline"] = view
             return self._prepare(batch, ticket), view
@@ -314,7 +316,7 @@ class ReadyPortion:
     count: int = 1
     repeatable: bool = False
 
-    def batch(self, position: int) -> Batch:
+    def batch(self, position: int, again: bool = False) -> Batch:
         return self.made
 
 

@@ -193,10 +193,13 @@ class RunningPipeline:
         self._reads.append(read)
 
     def _wait(self) -> None:
-        if self._turn is not None and not self._turn.granted:
-            self._turn.wait()
-            if self.stale():
-                raise StaleReadError
+        if self._turn is None:
+            return
+        self._turn.wait()
+        if self.stale():
+            raise StaleReadError
+        # From here on the batch sees what is: what it writes itself makes nothing stale.
+        self._turn = self._reads = None
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):
