@@ -143,6 +143,15 @@ def takes(function: Callable[..., Any], name: str) -> bool:
     return any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
 
 
+def names(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has a parameter of this name itself, not only ``**kwargs``."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+    return name in parameters and takes(function, name)
+
+
 def _uncallable(model_class: type) -> list[str]:
     faults = []
     for name, count in _CALLED_WITH.items():

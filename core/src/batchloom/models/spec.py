@@ -170,6 +170,16 @@ class ModelSpec:
         """Say in a line what the model is."""
         return model_label(self.name, self.registered_name, self.model_class)
 
+    @property
+    def kind(self) -> str:
+        """The registered name, or the class that was given."""
+        return self.registered_name or self.model_class.__qualname__
+
+    def describe_unbuilt(self) -> str:
+        """Say in a clause how the model will be trained, if its class can tell that by now."""
+        say = getattr(self.model_class, "describe_unbuilt", None)
+        return str(say(self.config)) if callable(say) else ""
+
     def make(
         self,
         config: Mapping[str, Any] | None = None,
