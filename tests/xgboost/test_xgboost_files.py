@@ -112,7 +112,8 @@ def test_every_model_and_booster(binary, driving, tmp_path, name, booster):
     if booster == "gblinear" and "RF" in name:
         pytest.skip("no linear forests")
     x, y = binary
-    config = {"booster": booster, "missing": -5.0}
+    rounds = "num_boost_round" if name == "Booster" else "n_estimators"
+    config = {"booster": booster, "missing": -5.0, rounds: 5}
     handle, _ = driving.drive(
         f"xgboost/{name}", driving.batches(500, x=np.nan_to_num(x, nan=-5), y=y), config
     )
