@@ -224,7 +224,7 @@ def _has_no_parts(estimator: Any) -> bool:
 
 
 def _as_vector(y: Any) -> Any:
-    shape = getattr(y, "shape", ())
+    shape: tuple[int, ...] = getattr(y, "shape", ())
     if len(shape) != 2 or shape[1] != 1 or sparse.issparse(y):
         return y
     return np.asarray(y).ravel()
