@@ -156,6 +156,18 @@ class ModelHandle:
                 )
             lifecycle.save_model(self, path, kwargs)
 
+    def save_checkpoint(self, directory: Path) -> None:
+        """Have the model write all that it needs to go on in the middle of a run."""
+        with self._operation(self.lock.write()):
+            self.calls.save_checkpoint(directory)
+
+    def load_checkpoint(self, directory: Path) -> None:
+        """Have the model read what `save_checkpoint` wrote."""
+        with self._operation(self.lock.write()):
+            self.version += 1
+            self.calls.load_checkpoint(directory)
+            self.is_built = True
+
     def describe(self) -> str:
         """Say in a line what the model is."""
         return ", ".join(each for each in (self.spec.describe(), self.calls.describe()) if each)

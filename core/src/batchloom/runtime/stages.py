@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from batchloom.batch import Batch
@@ -236,6 +236,11 @@ class Stage:
         How many batches a portion may have.
     on_problem : callable
         Raises what went wrong, or records it.
+
+    Attributes
+    ----------
+    done : int
+        How many batches of the epoch have been given out, or left out because of a problem.
     """
 
     def __init__(
@@ -260,6 +265,7 @@ class Stage:
         self._vain = 0
         self._ticket = 0
         self._position = 0
+        self.done = 0
         self._ended = False
         self._window: deque[Work | EpochEnd | RunEnd] = deque()
 
@@ -272,6 +278,7 @@ class Stage:
             head = self._window[0]
             if not isinstance(head, Work):
                 self._window.popleft()
+                self.done = 0
                 return head
             batch = self._acted(self._outcome(head))
             if batch is not None:
@@ -316,6 +323,7 @@ class Stage:
     def _outcome(self, head: Work) -> Outcome:
         outcome = head.take(self._position)
         self._position += 1
+        self.done += 1
         self._ended = head.portion.last and self._position == head.portion.count
         if self._position == head.portion.count:
             self._window.popleft()
@@ -372,16 +380,20 @@ class Rebatcher:
     number : int
         The stage's number, a part of the key of its batches' random generators.
     seed : int
+    made : int
+        How many batches it has made before, in a run that goes on.
     """
 
-    def __init__(self, stage: Stage, batch_size: int, number: int, seed: int) -> None:
+    def __init__(
+        self, stage: Stage, batch_size: int, number: int, seed: int, made: int = 0
+    ) -> None:
         self._stage = stage
         self._size = batch_size
         self._draws = (seed, number)
         self._parts: list[Batch] = []
         self._offset = 0
         self._have = 0
-        self._count = 0
+        self._count = made
         self._end: EpochEnd | RunEnd | None = None
 
     def take(self, most: int) -> Supply:
@@ -406,6 +418,8 @@ class Rebatcher:
             batch = self._cut(min(self._size, self._have))
             return ReadyPortion(batch, not self._have and self._at_epoch_end())
         end, self._end, self._parts = self._end, None, []
+        if isinstance(end, EpochEnd):
+            return replace(end, rebatched=(*end.rebatched, self._count))
         return end if end is not None else RUN_END
 
     def _at_epoch_end(self) -> bool:
