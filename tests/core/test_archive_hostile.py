@@ -355,8 +355,7 @@ def test_four_hundred_mutated_manifests(saved: Path) -> None:
 
 
 KILLED = """
-    import os, signal, sys
-    sys.path.insert(0, {folder!r})
+    import os, signal
     from batchloom.models import BaseModel
     from batchloom.models import archive
 
@@ -387,7 +386,7 @@ KILLED = """
 )
 def test_killed_in_the_middle_of_a_save(saved: Path, point: str) -> None:
     before = saved.read_bytes()
-    code = textwrap.dedent(KILLED).format(folder="", point=point, target=str(saved))
+    code = textwrap.dedent(KILLED).format(point=point, target=str(saved))
     ended = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
     assert ended.returncode == -9
     if point == "after the replacement":

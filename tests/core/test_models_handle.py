@@ -278,6 +278,8 @@ def test_a_ready_made_object_of_the_protocol() -> None:
     second = ModelSpec.resolve(first.model, "b").make(pipeline=None)
     assert first is second
     assert first.predict((2,), {}) == 18
+    ModelSpec.resolve(plain, None, {"build": True}).make(pipeline=None, batch="b")
+    assert plain.count == 0, "built, because that was asked for"
 
 
 def test_training_from_many_threads_counts_all() -> None:

@@ -168,7 +168,7 @@ def test_an_unknown_name_in_a_namespace(install) -> None:
         ModelNotFoundError, match=r"'acme/forcaster': did you mean 'acme/Forecaster'"
     ):
         get_model_class("acme/forcaster")
-    with pytest.raises(ModelNotFoundError, match=r"batchloom-acme 1.0 provides 1 names in acme/"):
+    with pytest.raises(ModelNotFoundError, match=r"batchloom-acme 1.0 has 1 under acme/"):
         get_model_class("acme/Zzz")
     with pytest.raises(ModelNotFoundError, match=r"'Forecaster': did you mean 'acme/Forecaster'\?"):
         get_model_class("Forecaster")

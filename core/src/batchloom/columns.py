@@ -59,6 +59,10 @@ class ArrayColumn:
     def whole(self) -> Any:
         return self._data
 
+    def __reduce__(self) -> tuple[type[ArrayColumn], tuple[Any]]:
+        # Pickled as two arrays, the data would travel twice; and of a memory map, a copy of all of it.
+        return ArrayColumn, (self._data,)
+
 
 class PandasColumn:
     """A pandas Series or DataFrame; rows keep their type, labels and dtypes."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def describe(pipeline: Pipeline) -> str:
     """Give the dataset, the steps and the models, a line each."""
     steps = [f"  {number}. {each}" for number, each in enumerate(_steps(pipeline), start=1)]
-    models = [f"  {name}: {said}" for name, said in _models(pipeline)]
+    width = max(map(len, pipeline._definition.models), default=0)
+    models = [f"  {name:{width}}  {said}" for name, said in _models(pipeline)]
     lines = [f"Pipeline over {_dataset(pipeline)}", *steps]
     return "\n".join([*lines, "models:", *models] if models else lines)
 
@@ -51,14 +52,12 @@ def _models(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     for name, declared in pipeline._definition.models.items():
         handle = pipeline._state.find(name)
         if isinstance(declared, ImportModel):
-            kind = "imported, " + ("there" if handle is not None else "not made yet")
+            kind, mode, clause = "of another pipeline", "imported", ""
         else:
             assert isinstance(declared, DeclareModel)
-            kind = f"{declared.mode}, " + ("made" if handle is not None else "not made yet")
-        said = handle.describe() if handle is not None else _spec(pipeline, name)
-        yield name, f"{said} ({kind})"
-
-
-def _spec(pipeline: Pipeline, name: str) -> str:
-    declared = pipeline._definition.models[name]
-    return declared.spec.describe() if isinstance(declared, DeclareModel) else "of another pipeline"
+            kind, mode = declared.spec.kind, declared.mode
+            clause = declared.spec.describe_unbuilt() if handle is None else ""
+        if handle is not None:
+            kind, clause = handle.spec.kind, handle.calls.describe()
+        made = "made" if handle is not None else "not made yet"
+        yield name, f"{kind}, {mode}, {made}" + (f": {clause}" if clause else "")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from batchloom.errors import DefinitionError, UnknownVariableError
+from batchloom.steps import short
 
 IMMUTABLE = (bool, int, float, complex, str, bytes, type(None))
 
@@ -105,7 +106,8 @@ class Variables(MutableMapping[str, Any]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        return f"Variables({self._values!r})"
+        said = ", ".join(f"{name!r}: {short(each)}" for name, each in self._values.items())
+        return f"Variables({{{said}}})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: each for name, each in self.__dict__.items() if name != "_lock"}
@@ -141,4 +143,7 @@ def is_immutable(value: Any) -> bool:
     """Tell whether nobody can change a value in place."""
     if type(value) is tuple:
         return all(map(is_immutable, value))
-    return type(value) in IMMUTABLE or isinstance(value, np.generic)
+    # A structured scalar is a view of its record.
+    return type(value) in IMMUTABLE or (
+        isinstance(value, np.generic) and not isinstance(value, (np.void, np.object_))
+    )

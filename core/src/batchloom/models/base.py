@@ -21,7 +21,8 @@ class BaseModel:
     """A model: override ``_build``, ``_load``, ``_train``, ``_predict`` and ``_save``.
 
     The public methods of those names belong to core. Wherever they are called from, each takes the
-    model's lock and passes through the lifecycle hooks once.
+    model's lock and passes through the lifecycle hooks once. A ``_train`` or ``_predict`` that has a
+    parameter called ``batch`` is given the batch by `train_model` and `predict_model`.
 
     Parameters
     ----------
@@ -182,6 +183,18 @@ class BaseModel:
     def _abandon_run(self) -> None:
         """Drop what was gathered: the run ended early."""
 
+    def _save_checkpoint(self, path: Path) -> None:
+        """Write all that the model needs to go on in the middle of a run: override if it gathers.
+
+        What `_save` writes, unless the model keeps more than that from batch to batch, such as data
+        that it has gathered, or may be asked before there is anything for `_save` to write.
+        """
+        self._save(path)
+
+    def _load_checkpoint(self, path: Path) -> None:
+        """Read what `_save_checkpoint` wrote; called after `_begin_run`."""
+        self._load(path)
+
     @classmethod
     def _capture_settings(cls) -> Callable[[], AbstractContextManager[Any]] | None:
         """Return a maker of contexts that restore the library's thread-local settings of now."""
@@ -190,6 +203,21 @@ class BaseModel:
     def _describe(self) -> str:
         """Say in one clause how the model is trained, if that is not batch by batch."""
         return ""
+
+    @classmethod
+    def describe_unbuilt(cls, config: Mapping[str, Any]) -> str:
+        """Say the same of a model that is yet to be made; nothing if its config cannot tell.
+
+        Parameters
+        ----------
+        config : mapping
+            As it was written: expressions in it have no value yet.
+        """
+        return ""
+
+    def __repr__(self) -> str:
+        kind = self.registered_name or type(self).__qualname__
+        return f"<model {getattr(self, 'name', '')!r} ({kind})>"
 
     def _live(self) -> ModelHandle:
         from batchloom.models.handle import handle_of

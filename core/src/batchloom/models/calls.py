@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchloom.models.base import BaseModel
-from batchloom.models.protocol import RunInfo, takes
+from batchloom.models.protocol import RunInfo, names, takes
 
 Kwargs = Mapping[str, Any]
 
@@ -17,6 +17,7 @@ class BaseModelCalls:
 
     def __init__(self, model: BaseModel) -> None:
         self.model = model
+        self.want_batch = _who_names_batch(train=model._train, predict=model._predict)
 
     def build(self, args: tuple[Any, ...], kwargs: Kwargs) -> None:
         """Make the model."""
@@ -51,6 +52,14 @@ class BaseModelCalls:
         """Drop what the run has gathered."""
         self.model._abandon_run()
 
+    def save_checkpoint(self, directory: Path) -> None:
+        """Write all that the model needs to go on."""
+        self.model._save_checkpoint(directory)
+
+    def load_checkpoint(self, directory: Path) -> None:
+        """Read what it needs to go on."""
+        self.model._load_checkpoint(directory)
+
     def describe(self) -> str:
         """Say in a clause how the model is trained."""
         return self.model._describe()
@@ -61,6 +70,7 @@ class ProtocolCalls:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.want_batch = _who_names_batch(train=model.train, predict=model.predict)
 
     def build(self, args: tuple[Any, ...], kwargs: Kwargs) -> None:
         """Make the model."""
@@ -95,6 +105,14 @@ class ProtocolCalls:
         """Drop what the run has gathered, if the object can."""
         self._optional("abandon_run")
 
+    def save_checkpoint(self, directory: Path) -> None:
+        """Write all that the object needs to go on: what it saves."""
+        self.model.save(directory)
+
+    def load_checkpoint(self, directory: Path) -> None:
+        """Read what it needs to go on."""
+        self.model.load(directory)
+
     def describe(self) -> str:
         """Say nothing: the protocol has no words for it."""
         return ""
@@ -110,6 +128,10 @@ Calls = BaseModelCalls | ProtocolCalls
 def calls_on(model: Any) -> Calls:
     """Return how core calls this model."""
     return BaseModelCalls(model) if isinstance(model, BaseModel) else ProtocolCalls(model)
+
+
+def _who_names_batch(**methods: Any) -> frozenset[str]:
+    return frozenset(name for name, each in methods.items() if names(each, "batch"))
 
 
 def _accepted(build: Any, kwargs: Kwargs) -> dict[str, Any]:

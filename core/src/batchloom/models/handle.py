@@ -116,7 +116,7 @@ class ModelHandle:
         """Train on one batch; None means that there is no output."""
         with self._operation(self.lock.write()):
             self.version += 1
-            output = lifecycle.train_model(self, args, kwargs, batch)
+            output = lifecycle.train_model(self, args, self._given("train", kwargs, batch), batch)
             self.is_built = True
             return output
 
@@ -126,7 +126,7 @@ class ModelHandle:
         """Predict for one batch."""
         shared = self.predict_is_thread_safe
         with self._operation(self.lock.read() if shared else self.lock.write()):
-            return lifecycle.predict_model(self, args, kwargs, batch)
+            return lifecycle.predict_model(self, args, self._given("predict", kwargs, batch), batch)
 
     def end_epoch(self, epoch: int, last: bool) -> Any:
         """Finish an epoch in which the model was trained; a value is the train step's output."""
@@ -155,6 +155,18 @@ class ModelHandle:
                     f"{self.label} cannot be saved: it has not been built, loaded or trained yet"
                 )
             lifecycle.save_model(self, path, kwargs)
+
+    def save_checkpoint(self, directory: Path) -> None:
+        """Have the model write all that it needs to go on in the middle of a run."""
+        with self._operation(self.lock.write()):
+            self.calls.save_checkpoint(directory)
+
+    def load_checkpoint(self, directory: Path) -> None:
+        """Have the model read what `save_checkpoint` wrote."""
+        with self._operation(self.lock.write()):
+            self.version += 1
+            self.calls.load_checkpoint(directory)
+            self.is_built = True
 
     def describe(self) -> str:
         """Say in a line what the model is."""
@@ -185,6 +197,13 @@ class ModelHandle:
         from batchloom.models.saved import write_from
 
         write_from(self, Path(path), kwargs)
+
+    def _given(
+        self, operation: str, kwargs: Mapping[str, Any], batch: Batch | None
+    ) -> Mapping[str, Any]:
+        """Add the batch for a method that names it: such a model finds its data itself."""
+        wanted = batch is not None and operation in self.calls.want_batch
+        return {"batch": batch, **kwargs} if wanted else kwargs
 
     @contextmanager
     def _operation(self, lock: AbstractContextManager[None]) -> Iterator[None]:

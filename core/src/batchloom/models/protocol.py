@@ -72,7 +72,7 @@ class RunInfo:
         The run's dataset; ``dataset.column(name)`` is a whole column, its own rows only.
     columns : mapping of str to str
         The argument of ``train`` and the dataset column that it is taken from, where that is known:
-        ``{"y": "labels"}``.
+        ``{"y": "labels"}``. Entries of a dict go by both names: ``{"feed_dict.y": "labels"}``.
     seed : int, optional
         Derived from the run's seed and the model's name, for a library's ``random_state`` that
         nobody has set.
@@ -141,6 +141,15 @@ def takes(function: Callable[..., Any], name: str) -> bool:
             inspect.Parameter.KEYWORD_ONLY,
         )
     return any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+
+
+def names(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has a parameter of this name itself, not only ``**kwargs``."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+    return name in parameters and takes(function, name)
 
 
 def _uncallable(model_class: type) -> list[str]:

@@ -309,8 +309,8 @@ def _not_found(name: str) -> ModelNotFoundError:
     owners = sorted({e.owner for e in installed.entries(GROUP) if e.namespace == namespace})
     return ModelNotFoundError(
         f"unknown model {name!r}{nearest(name, known) or '.'} "
-        f"{', '.join(owners) or 'This process'} provides {len(known)} names in {namespace}/: "
-        f"batchloom models {namespace}"
+        f"{', '.join(owners) or 'This process'} has {len(known)} under {namespace}/; the command "
+        f"`batchloom models {namespace}` lists them"
     )
 
 

@@ -170,6 +170,16 @@ class ModelSpec:
         """Say in a line what the model is."""
         return model_label(self.name, self.registered_name, self.model_class)
 
+    @property
+    def kind(self) -> str:
+        """The registered name, or the class that was given."""
+        return self.registered_name or self.model_class.__qualname__
+
+    def describe_unbuilt(self) -> str:
+        """Say in a clause how the model will be trained, if its class can tell that by now."""
+        say = getattr(self.model_class, "describe_unbuilt", None)
+        return str(say(self.config)) if callable(say) else ""
+
     def make(
         self,
         config: Mapping[str, Any] | None = None,
@@ -205,7 +215,9 @@ class ModelSpec:
         except Exception as exc:
             add_note_once(exc, self.describe())
             raise
-        if builds and not (self.instance is not None and handle.is_built):
+        if self.instance is not None and handle.is_built:
+            builds = bool(options.get("build", False))  # never a second time unless asked
+        if builds:
             handle.build((), {"pipeline": pipeline, "batch": batch})
         if loads:
             handle.load(options.get("path"))

@@ -1,0 +1,97 @@
+"""Keras callbacks in a run whose loop is the pipeline's."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from batchloom.errors import ModelConfigError
+from batchloom_tf.library import keras
+from batchloom_tf.outputs import scalar
+
+
+class Callbacks:
+    """Calls callbacks where `fit` would: at the ends of batches, epochs and the run.
+
+    They are called one after the other in the training thread. The logs of a batch are its own
+    values; those of an epoch are their means over its batches, weighted by rows.
+
+    Parameters
+    ----------
+    given : iterable of keras.callbacks.Callback
+    copied : bool
+        Whether each is copied, so that two pipelines do not share its state.
+    """
+
+    def __init__(self, given: Iterable[Any], copied: bool) -> None:
+        self.callbacks = [copy.deepcopy(each) if copied else each for each in given]
+        for each in self.callbacks:
+            if not isinstance(each, keras.callbacks.Callback):
+                raise ModelConfigError(
+                    f"config['callbacks'] has {each!r}, which is no keras.callbacks.Callback"
+                )
+        self._network: Any = None
+        self._n_epochs: int | None = None
+        self._reset()
+
+    def begin_run(self, n_epochs: int | None) -> None:
+        """Expect a run; for the callbacks it begins with its first batch."""
+        self._n_epochs = n_epochs
+        self._network = None
+
+    def begin_batch(self, network: Any) -> None:
+        """Announce a batch, and the epoch and the run if it is their first."""
+        if self._network is None:
+            self._begin(network)
+        if self._batch == 0:
+            self._call("on_epoch_begin", self._epoch)
+        self._call("on_train_batch_begin", self._batch)
+
+    def end_batch(self, values: Mapping[str, Any], rows: int) -> bool:
+        """Hand out a batch's loss and metrics; return whether one asks for the end of training."""
+        logs = {name: scalar(value) for name, value in values.items()}
+        for name, value in logs.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * rows
+        self._rows += rows
+        self._call("on_train_batch_end", self._batch, logs)
+        self._batch += 1
+        return self._stops()
+
+    def end_epoch(self, epoch: int, last: bool) -> bool:
+        """Hand out an epoch's means; return whether one asks for the end of training."""
+        if self._network is None:
+            return False
+        logs = {name: value / self._rows for name, value in self._sums.items()}
+        self._call("on_epoch_end", epoch, logs)
+        stops = self._stops()
+        self._reset(epoch + 1)
+        if last or stops:
+            self._call("on_train_end")
+            self._network = None
+        return stops
+
+    def abandon(self) -> None:
+        """Forget a run that ended early."""
+        self._network = None
+        self._reset()
+
+    def _begin(self, network: Any) -> None:
+        self._network = network
+        network.stop_training = False
+        self._reset()
+        for each in self.callbacks:
+            each.set_params({"epochs": self._n_epochs, "steps": None, "verbose": 0})
+            each.set_model(network)
+        self._call("on_train_begin")
+
+    def _call(self, method: str, *args: Any) -> None:
+        for each in self.callbacks:
+            getattr(each, method)(*args)
+
+    def _stops(self) -> bool:
+        return bool(self._network.stop_training)
+
+    def _reset(self, epoch: int = 0) -> None:
+        self._epoch, self._batch, self._rows = epoch, 0, 0
+        self._sums: dict[str, float] = {}

@@ -1,0 +1,93 @@
+"""From the arguments of train and predict to what goes into the network: `x`, `y`, `feed_dict`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from batchloom.errors import ModelInputError, UnknownArgumentError
+
+ARGUMENTS = ("x", "y", "sample_weight")
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What was fed, sorted out and not yet checked."""
+
+    x: Any
+    y: Any = None
+    sample_weight: Any = None
+
+
+def bind(
+    given: Mapping[str, Any],
+    feed_dict: Mapping[str, Any] | None,
+    unknown: Mapping[str, Any],
+    input_names: Collection[str] = (),
+) -> Feed:
+    """Sort out what was fed.
+
+    Parameters
+    ----------
+    given : mapping
+        The arguments `x`, `y` and `sample_weight`; None stands for one that was not given.
+    feed_dict : mapping, optional
+        The same names, or names of the network's inputs.
+    unknown : mapping
+        Arguments that nobody takes: refused with the nearest names.
+    input_names : collection of str
+        The inputs' names, if there are several and they are known already. One called ``"x"`` or
+        ``"y"`` is meant before the argument of that name.
+
+    Raises
+    ------
+    UnknownArgumentError
+        For a misspelt argument.
+    ModelInputError
+        If something is fed twice, or nothing is.
+    """
+    for name in unknown:
+        known = (*ARGUMENTS, "output", "fetches", "feed_dict")
+        raise UnknownArgumentError("argument", name, known, "of a Keras model")
+    found = {name: value for name, value in given.items() if value is not None}
+    inputs = {}
+    for name, value in (feed_dict or {}).items():
+        if name not in ARGUMENTS or name in input_names:
+            inputs[name] = value
+        elif name in found:
+            raise ModelInputError(f"{name} is given twice, as an argument and in feed_dict")
+        else:
+            found[name] = value
+    if inputs and "x" in found:
+        raise ModelInputError(
+            f"x and the inputs {sorted(inputs)} are both fed: name the inputs, or give x as a dict"
+        )
+    if inputs:
+        found["x"] = inputs
+    if "x" not in found:
+        raise ModelInputError("x is missing: nothing is fed to the network")
+    return Feed(**found)
+
+
+def shapes_of(x: Any) -> Any:
+    """Return the shape of each input without its rows, in the structure in which x is fed."""
+    if isinstance(x, Mapping):
+        return {name: np.shape(value)[1:] for name, value in x.items()}
+    if is_several(x):
+        return [np.shape(value)[1:] for value in x]
+    return np.shape(x)[1:]
+
+
+def is_several(x: Any) -> bool:
+    """Whether x is a tuple, or a list of arrays: the inputs of a network by position."""
+    return isinstance(x, tuple) or (isinstance(x, list) and any(hasattr(e, "shape") for e in x))
+
+
+def rows_of(x: Any) -> int:
+    """Return the number of rows that are fed."""
+    if isinstance(x, Mapping):
+        x = next(iter(x.values()))
+    return len(x[0] if is_several(x) else x)

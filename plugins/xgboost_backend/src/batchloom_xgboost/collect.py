@@ -1,0 +1,165 @@
+"""The strategy "collect": gather the batches of an epoch, then train once on all of them."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from batchloom.errors import ModelInputError
+from batchloom_xgboost.asked import HISTORY, check_asked, pick
+from batchloom_xgboost.boosting import History, boost
+from batchloom_xgboost.classes import Classes
+from batchloom_xgboost.learned import Learned, Task
+from batchloom_xgboost.matrix import MatrixBuilder
+from batchloom_xgboost.pages import Gathered, Pages
+from batchloom_xgboost.queries import QueryPages
+from batchloom_xgboost.reader import Reader
+from batchloom_xgboost.spool import Spool, SpoolFolder
+from batchloom_xgboost.validation import HoldOut, read_eval_sets
+
+
+class Collect:
+    """Gathers and trains; the result is that of training on all the rows at once.
+
+    Parameters
+    ----------
+    task : Task
+    learned : Learned or None
+        What there is from before; ``warm_start`` adds to it.
+    """
+
+    def __init__(self, task: Task, learned: Learned | None) -> None:
+        self.task, self.learned = task, learned
+        self._output: Any = None
+        self._begin_epoch()
+
+    def train(self, arguments: Mapping[str, Any], output: Any) -> None:
+        """Keep a copy of a batch. What `output` asks for is there when the epoch ends."""
+        check_asked(output, self.task.parameters, HISTORY)
+        self._output = output
+        rows = self._reader.read(arguments, learn=True)
+        if self._hold_out is None:
+            self._training.add(rows)
+            return
+        held = self._hold_out.draw(rows)
+        self._training.add(rows.take(~held))
+        self._held_out.add(rows.take(held))
+
+    def end_epoch(self, last: bool) -> Any:
+        """Train if it is time to, and return the history of the training, or what was asked for.
+
+        Returns
+        -------
+        list of dict, or of float
+            The history; for ``"loss"`` or a metric, its value on the training data in each round.
+        """
+        try:
+            if not self.gathered_rows or not (last or self._fits_every_epoch):
+                return None
+            self.learned = self._fit()
+            return self._asked_of(self.learned.history)
+        finally:
+            self.drop()
+            if not last:
+                self._begin_epoch()
+
+    def drop(self) -> None:
+        """Forget the rows gathered, and remove what is on disk."""
+        self._training.drop()
+        self._held_out.drop()
+        if self._folder is not None:
+            self._folder.remove()
+
+    @property
+    def gathered_rows(self) -> int:
+        """How many rows wait for training."""
+        return self._training.rows + self._held_out.rows
+
+    @property
+    def _fits_every_epoch(self) -> bool:
+        # A run without end has no last epoch.
+        return self.task.settings.fit_at == "epoch" or self.task.run.n_epochs is None
+
+    def _begin_epoch(self) -> None:
+        settings = self.task.settings
+        before = self.learned if settings.warm_start else None
+        if before is None:
+            columns = self.task.new_columns()
+            classes = Classes(settings.classes) if self.task.classifies else None
+        else:
+            columns, classes = before.columns, before.classes
+        self._start = before
+        self._reader = Reader(columns, classes, self.task.parameters, ranks=self.task.ranks)
+        self._folder = SpoolFolder(settings.spool or True) if settings.on_disk else None
+        self._training = Gathered(settings, self._spool("train"))
+        self._held_out = Gathered(settings, self._spool("validation"))
+        fraction, seed = settings.eval_fraction, self.task.parameters.seed
+        self._hold_out = None if fraction is None else HoldOut(fraction, seed)
+
+    def _asked_of(self, history: History) -> Any:
+        if self._output in (None, HISTORY):
+            return history
+        columns = {
+            name.removeprefix("train-"): [row[name] for row in history]
+            for name in history[0]
+            if name.startswith("train-")
+        }
+        return pick(self._output, {**columns, HISTORY: history})
+
+    def _spool(self, name: str) -> Spool | None:
+        return None if self._folder is None else Spool(self._folder, name)
+
+    def _fit(self) -> Learned:
+        columns, classes = self._reader.columns, self._reader.classes
+        parameters = self.task.parameters_for(classes)
+        external = self.task.settings.memory == "external"
+        builder = MatrixBuilder(
+            parameters,
+            columns,
+            None if classes is None else classes.order,
+            self._folder if external else None,
+            exact=self._start is not None,
+        )
+        train = builder.build(self._pages(self._training), "train")
+        validation = {
+            name: builder.build(pages, name, ref=train)
+            for name, pages in self._validation_pages().items()
+        }
+        if not external:
+            self._training.drop()
+            self._held_out.drop()
+        try:
+            booster, history = boost(
+                parameters,
+                train,
+                validation,
+                start=self._start.booster if self._start else None,
+                progress=self.task.run.progress,
+            )
+        except BaseException as exc:
+            # A matrix held by the traceback would outlive its files, and complain.
+            traceback.clear_frames(exc.__traceback__)
+            raise
+        finally:
+            del train, validation
+        return Learned(booster, parameters, columns, classes, history)
+
+    def _validation_pages(self) -> dict[str, Pages]:
+        sets = read_eval_sets(self.task.settings.eval_set, self._reader)
+        pages = {name: self._sorted(rows) for name, rows in sets.items()}
+        if self._hold_out is not None:
+            pages["validation"] = self._pages(self._held_out)
+        return pages
+
+    def _pages(self, gathered: Gathered) -> Pages:
+        gathered.flush()
+        if not len(gathered):
+            raise ModelInputError(
+                f"eval_fraction={self.task.settings.eval_fraction} left no rows for training "
+                f"or for validation, of {self.gathered_rows}"
+            )
+        return self._sorted(gathered)
+
+    def _sorted(self, pages: Pages) -> Pages:
+        return QueryPages(pages) if "qid" in pages[0].fields else pages

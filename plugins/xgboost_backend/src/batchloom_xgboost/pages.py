@@ -1,0 +1,99 @@
+"""Gathering the batches of an epoch into pages of rows, within the bounds that the config sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from batchloom.errors import ModelInputError
+from batchloom_xgboost.config import Settings
+from batchloom_xgboost.rows import Rows, concatenate
+from batchloom_xgboost.spool import Spool
+
+# Small batches are put together: each page costs 0.1 ms in each of the four passes over the data.
+_PAGE_IN_MEMORY = 8 << 20
+_PAGE_ON_DISK = 64 << 20
+
+
+class Pages(Protocol):
+    """A sequence of pages of rows, to be gone through any number of times."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> Rows: ...
+
+
+class Gathered:
+    """Copies of the rows of an epoch, in the order in which they came.
+
+    Parameters
+    ----------
+    settings : Settings
+        Says where they are kept and how many there may be.
+    spool : Spool or None
+        Where pages go; None keeps them in memory.
+    """
+
+    def __init__(self, settings: Settings, spool: Spool | None) -> None:
+        self.settings = settings
+        self.rows = 0
+        self.pages: list[Rows] | Spool = spool if spool is not None else []
+        self._waiting: list[Rows] = []
+        self._waiting_bytes = 0
+        self._bytes = 0
+        self._page_bytes = _page_bytes(settings) if spool is not None else _PAGE_IN_MEMORY
+
+    def __len__(self) -> int:
+        return len(self.pages)
+
+    def __getitem__(self, i: int) -> Rows:
+        return self.pages[i]
+
+    def __iter__(self) -> Iterator[Rows]:
+        return (self.pages[i] for i in range(len(self.pages)))
+
+    def add(self, rows: Rows) -> None:
+        """Keep a copy of some rows.
+
+        Raises
+        ------
+        ModelInputError
+            If there would be more than `max_rows`, or more than `max_bytes` in memory.
+        """
+        if not len(rows):
+            return
+        self.rows += len(rows)
+        self._bytes += rows.nbytes
+        self._check_bounds()
+        self._waiting.append(rows.copy())
+        self._waiting_bytes += rows.nbytes
+        if self._waiting_bytes >= self._page_bytes:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make a page of what waits; to be called once, when all is gathered."""
+        if self._waiting:
+            self.pages.append(concatenate(self._waiting))
+            self._waiting, self._waiting_bytes = [], 0
+
+    def drop(self) -> None:
+        """Forget all rows."""
+        self.rows, self.pages, self._waiting = 0, [], []
+
+    def _check_bounds(self) -> None:
+        most_rows, most_bytes = self.settings.max_rows, self.settings.max_bytes
+        if most_rows is not None and self.rows > most_rows:
+            raise ModelInputError(
+                f"the epoch has brought {self.rows} rows, and max_rows is {most_rows}"
+            )
+        in_memory = not isinstance(self.pages, Spool)
+        if in_memory and most_bytes is not None and self._bytes > most_bytes:
+            raise ModelInputError(
+                f"the epoch has brought {self._bytes} bytes, and max_bytes is {most_bytes}. "
+                'Set spool to keep them on disk, and memory="external" to train from there'
+            )
+
+
+def _page_bytes(settings: Settings) -> int:
+    # A page waits in pieces, is put together, and may do so for training and validation at once.
+    return min(_PAGE_ON_DISK, max(1, (settings.max_bytes or _PAGE_ON_DISK * 4) // 4))
