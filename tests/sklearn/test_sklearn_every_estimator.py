@@ -6,14 +6,15 @@ import warnings
 
 import numpy as np
 import pytest
-from batchloom.errors import SaveError
-from batchloom.models import load_model
-from batchloom_sklearn.catalogue import ESTIMATORS
-from batchloom_sklearn.outputs import METHODS
 from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
+
+from batchloom.errors import SaveError
+from batchloom.models import load_model
+from batchloom_sklearn.catalogue import ESTIMATORS
+from batchloom_sklearn.outputs import METHODS
 
 X, Y = load_iris(return_X_y=True)
 TWO = np.column_stack([Y, Y % 2])
@@ -94,7 +95,10 @@ def check_round_trip(drive, name, path):
     loaded = load_model(path)
     assert type(loaded.estimator) is type(handle.model.estimator)
     if asked:
-        ours, theirs = drive.predict(handle, data[0], output=asked), loaded.predict(data[0], output=asked)
+        ours, theirs = (
+            drive.predict(handle, data[0], output=asked),
+            loaded.predict(data[0], output=asked),
+        )
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_equal(dense(one), dense(other))
 

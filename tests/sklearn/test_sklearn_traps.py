@@ -7,19 +7,22 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from batchloom.errors import ModelInputError, UnknownArgumentError
 from scipy import sparse
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import SVC
 
+from batchloom.errors import ModelInputError, UnknownArgumentError
+
 NAIVE_BAYES = ["BernoulliNB", "CategoricalNB", "ComplementNB", "GaussianNB", "MultinomialNB"]
 
 
 def state(estimator):
     learned = vars(estimator).items()
-    return copy.deepcopy({name: each for name, each in learned if isinstance(each, np.ndarray | list)})
+    return copy.deepcopy(
+        {name: each for name, each in learned if isinstance(each, np.ndarray | list)}
+    )
 
 
 @pytest.mark.parametrize("name", [*NAIVE_BAYES, "SGDClassifier", "MLPClassifier", "Perceptron"])
@@ -46,14 +49,18 @@ def test_labels_outside_the_classes_in_the_first_batch(drive, iris, name):
 
 def test_no_step_of_a_pipeline_learns_from_a_batch_that_is_refused(drive, iris):
     x, y = iris
-    handle = drive.make("sklearn/Pipeline", {"steps": ["StandardScaler", "GaussianNB"], "classes": [0, 1]})
+    handle = drive.make(
+        "sklearn/Pipeline", {"steps": ["StandardScaler", "GaussianNB"], "classes": [0, 1]}
+    )
     handle.train((), {"x": x[y < 2], "y": y[y < 2]})
     with pytest.raises(ModelInputError):
         handle.train((), {"x": x, "y": y})
     assert handle.model.estimator[0].n_samples_seen_ == 100
 
 
-@pytest.mark.parametrize("y", [np.array([0.5, 1.0]), np.array([np.nan, 1.0]), ["0", "1"], [None, 1]])
+@pytest.mark.parametrize(
+    "y", [np.array([0.5, 1.0]), np.array([np.nan, 1.0]), ["0", "1"], [None, 1]]
+)
 def test_labels_of_another_kind(drive, y):
     handle = drive.make("sklearn/SGDClassifier", {"classes": [0, 1]})
     with pytest.raises(ModelInputError, match="not among the classes"):
@@ -78,6 +85,20 @@ TEXTS = [
     pd.DataFrame({"a": [1.0, 2.0], "b": ["3", "4"]}),
     pd.DataFrame({"a": [1.0, 2.0], "b": ["3", "4"]}, dtype=object),
 ]
+
+
+@pytest.mark.parametrize("kind", ["string", "arrow", "polars"])
+def test_texts_in_frames_of_other_kinds(drive, kind):
+    texts = ["1.5", "2"]
+    if kind == "polars":
+        x = pytest.importorskip("polars").DataFrame({"a": [1.0, 2.0], "b": texts})
+    elif kind == "arrow":
+        dtype = pd.ArrowDtype(pytest.importorskip("pyarrow").string())
+        x = pd.DataFrame({"b": pd.array(texts, dtype=dtype)})
+    else:
+        x = pd.DataFrame({"b": pd.array(texts, dtype="string")})
+    with pytest.raises(ModelInputError, match="columns b"):
+        drive.make("sklearn/StandardScaler").train((), {"x": x})
 
 
 @pytest.mark.parametrize("x", TEXTS)
@@ -133,7 +154,9 @@ def test_a_column_of_labels_is_a_vector(drive, iris, name, column):
     x, y = iris
     answers = []
     for labels in (y, column(y)):
-        handle = drive.make(f"sklearn/{name}", {} if name == "LinearRegression" else {"random_state": 0})
+        handle = drive.make(
+            f"sklearn/{name}", {} if name == "LinearRegression" else {"random_state": 0}
+        )
         drive.train(handle, x, labels)
         answers.append(drive.predict(handle, x))
     np.testing.assert_array_equal(*answers)
@@ -146,7 +169,10 @@ def test_a_first_batch_that_is_too_small(drive, digits, name, parameter):
     x = digits[0]
     for handle in (
         drive.make(f"sklearn/{name}", {parameter: 10}),
-        drive.make("sklearn/Pipeline", {"steps": ["StandardScaler", {"class": name, "params": {parameter: 10}}]}),
+        drive.make(
+            "sklearn/Pipeline",
+            {"steps": ["StandardScaler", {"class": name, "params": {parameter: 10}}]},
+        ),
     ):
         with pytest.raises(ModelInputError, match=f"{parameter}=10.*at least 10.*batch_size"):
             handle.train((), {"x": x[:5]})
@@ -205,24 +231,30 @@ def test_numbers_that_are_none_are_found(drive, diabetes, name, where, bad):
     handle.train((), dict(given))
     before = handle.model.predict(x)
     given[where][-1] = bad
-    with pytest.raises(ValueError, match="NaN|infinity|not among"):
+    with pytest.raises(ValueError, match=r"NaN|infinity|not among"):
         handle.train((), given)
     np.testing.assert_array_equal(handle.model.predict(x), before)
     if where == "x":
-        with pytest.raises(ValueError, match="NaN|infinity"):
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
             handle.model.predict(given["x"])
 
 
 def test_missing_values_reach_estimators_that_know_them(drive, iris):
     x, y = iris[0].copy(), iris[1]
     x[::7, 1] = np.nan
-    handle = drive.make("sklearn/Pipeline", {"steps": ["StandardScaler", "SimpleImputer", "SGDClassifier"]})
+    handle = drive.make(
+        "sklearn/Pipeline", {"steps": ["StandardScaler", "SimpleImputer", "SGDClassifier"]}
+    )
     drive.train(handle, x, y)
     forest = drive.make("sklearn/HistGradientBoostingClassifier", {"max_iter": 2})
     drive.train(forest, x, y)
     scaler = drive.make("sklearn/StandardScaler")
     drive.train(scaler, x)
-    assert len(drive.predict(handle, x)) == len(drive.predict(forest, x)) == len(drive.predict(scaler, x))
+    assert (
+        len(drive.predict(handle, x))
+        == len(drive.predict(forest, x))
+        == len(drive.predict(scaler, x))
+    )
 
 
 def test_huge_numbers_are_finite(drive):

@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skops.io
-from batchloom.errors import UnsafeFileError
-from batchloom_sklearn import files, trees
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -24,6 +22,9 @@ from sklearn.ensemble import (
 from sklearn.neighbors import BallTree, KDTree, KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.tree._tree import Tree
+
+from batchloom.errors import UnsafeFileError
+from batchloom_sklearn import files, trees
 
 
 def with_state(tree, **changes):
@@ -106,7 +107,9 @@ def test_outputs_of_gradient_boosting(iris):
 def boosting(iris):
     x = iris[0].copy()
     x[:, 0] = np.round(x[:, 0])
-    return HistGradientBoostingClassifier(max_iter=2, categorical_features=[0], min_samples_leaf=3).fit(x, iris[1])
+    return HistGradientBoostingClassifier(
+        max_iter=2, categorical_features=[0], min_samples_leaf=3
+    ).fit(x, iris[1])
 
 
 @pytest.mark.parametrize(
@@ -183,7 +186,9 @@ def rewrite(path: Path, change):
 
 
 def tree_nodes(schema):
-    return [node for node in trees._objects_of_schema(schema) if node.get("__loader__") == "TreeNode"]
+    return [
+        node for node in trees._objects_of_schema(schema) if node.get("__loader__") == "TreeNode"
+    ]
 
 
 def test_arguments_that_the_constructor_of_a_tree_believes(tmp_path, iris):
@@ -228,5 +233,5 @@ def test_a_type_that_nobody_trusts(tmp_path, iris):
     buffer = io.BytesIO()
     skops.io.dump(Tree, buffer)
     (tmp_path / "estimator.skops").write_bytes(buffer.getvalue().replace(b"_tree", b"_evil"))
-    with pytest.raises(Exception, match="evil|CRC"):
+    with pytest.raises(Exception, match=r"evil|CRC"):
         files.load(tmp_path, False, ())

@@ -11,7 +11,7 @@ import numpy as np
 
 from batchloom import batch_files
 from batchloom.actions import action
-from batchloom.columns import as_column, row_count, stack_rows, take_rows
+from batchloom.columns import as_column, row_count, selected, stack_rows, take_rows
 from batchloom.errors import ActionError, DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, Ids
 from batchloom.ordering import Positions
@@ -146,14 +146,20 @@ class Batch:
         if not -self.size <= item < self.size:
             raise IndexError(f"item {item} of a batch of {self.size} items")
         values = [getattr(self, each) for each in self._filled()]
-        return self._item_type(tuple(self._filled()))(*[_row(each, int(item)) for each in values])
+        at = int(item) % self.size
+        return self._item_type(tuple(self._filled()))(*[_row(each, at) for each in values])
 
     def __repr__(self) -> str:
         names = ", ".join(self.components)
         return f"<{type(self).__name__} {self.number} of epoch {self.epoch}: {self.size} items, {names}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: each for name, each in self.__dict__.items() if name != "pipeline"}
+        state = {name: each for name, each in self.__dict__.items() if name != "pipeline"}
+        if self._rows is not None and self._rows.dataset is not None:
+            # A pickled batch holds its items itself: it must not take the whole dataset along.
+            state |= {name: getattr(self, name) for name in self._filled()}
+            state |= {"_rows": None, "_ids": self.indices, "_start": 0, "_stop": self.size}
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, pipeline=None)
@@ -214,7 +220,7 @@ class Batch:
         Batch
             Of the same class, number, epoch and pipeline.
         """
-        positions = np.arange(self.size)[which if isinstance(which, slice) else np.asarray(which)]
+        positions = selected(which, self.size)
         part = self._like(self.components)
         part._fill_from([self], positions)
         return part
@@ -228,6 +234,8 @@ class Batch:
         batches : sequence of Batch
             Of equal components. The first one gives class, number, epoch and pipeline.
         """
+        if not batches:
+            raise DataError("merge takes one or more batches, not none")
         first = batches[0]
         for each in batches[1:]:
             if set(each.components) != set(first.components):
@@ -275,6 +283,9 @@ class Batch:
         """
         if isinstance(src, Mapping):
             names = _names(components) or tuple(src)
+            for each in names:
+                if each not in src:
+                    raise UnknownComponentError("column", each, src, "in what is to be loaded")
             rows = self._of_dataset().rows_of(self._positions())
             values = [as_column(each, src[each]).take(rows) for each in names]
         else:
@@ -383,7 +394,8 @@ class Batch:
         rows: Rows | None = self.__dict__["_rows"]
         if rows is None:
             raise DataError(
-                "this batch was put together from several datasets: it has no rows in one"
+                "this batch holds its items itself (it was merged from several datasets, or unpickled): "
+                "it has no rows in a dataset"
             )
         return rows
 
@@ -411,7 +423,7 @@ def check_component_name(name: object, batch_class: type) -> None:
     if hasattr(batch_class, name) or name in Batch.__annotations__:
         raise DataError(
             f"a component cannot be called {name!r}: {batch_class.__name__} has an attribute of that name. "
-            "Rename the column"
+            "Take another name"
         )
 
 
@@ -427,4 +439,8 @@ def _names(names: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 def _row(value: Any, position: int) -> Any:
-    return value.iloc[position] if hasattr(value, "iloc") else value[position]
+    if hasattr(value, "iloc"):
+        return value.iloc[position]
+    if hasattr(value, "column_names"):  # an Arrow table: value[position] would be a column
+        return value.slice(position, 1)
+    return value[position]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -10,8 +11,8 @@ from typing import Any, Self
 from batchloom import checks
 from batchloom.dataset import Dataset
 from batchloom.definition import DeclareModel, DeclareVariable, Definition, ImportModel
-from batchloom.errors import DefinitionError, UnknownArgumentError, UnknownVariableError
-from batchloom.expressions import evaluate
+from batchloom.errors import DefinitionError, UnknownArgumentError, UnknownVariableError, nearest
+from batchloom.expressions import Variable, evaluate
 from batchloom.runtime.options import check_batch_size
 from batchloom.runtime.partners import check_partner
 from batchloom.runtime.state import State
@@ -75,13 +76,13 @@ class Builder:
 
     def __mul__(self, times: int) -> Self:
         """All steps, several times to each batch; 0 times does nothing."""
-        if isinstance(times, bool) or not isinstance(times, int) or times < 0:
+        if isinstance(times, bool) or not isinstance(times, numbers.Integral) or times < 0:
             raise DefinitionError(f"pipeline * {times!r}: a pipeline is repeated 0 or more times")
-        return self._made(self._definition.repeated(times))
+        return self._made(self._definition.repeated(int(times)))
 
     def __matmul__(self, probability: float) -> Self:
         """All steps or none of them, drawn for each batch from the batch's own generator."""
-        if not isinstance(probability, (int, float)) or not 0 <= probability <= 1:
+        if not isinstance(probability, numbers.Real) or not 0 <= probability <= 1:
             raise DefinitionError(f"pipeline @ {probability!r}: a probability is between 0 and 1")
         return self._made(self._definition.chanced(float(probability)))
 
@@ -341,9 +342,9 @@ class Builder:
             Arguments of the model's prediction, as in `train_model`.
         """
         step = _model_step(name, make_data, arguments, save_to, append_to)
-        if save_to is None and append_to is None:
+        if not isinstance(save_to if append_to is None else append_to, (str, Variable)):
             raise DefinitionError(
-                "evaluate_model needs save_to= or append_to=, a variable for its results"
+                "evaluate_model needs save_to= or append_to=, one variable for the dict of its results"
             )
         return self._then(EvaluateStep(*step, y, _metrics(metrics)))
 
@@ -375,14 +376,10 @@ def _check_mode(mode: Any, model: Any) -> None:
     if isinstance(mode, str) and mode in MODES:
         return
     swapped = isinstance(model, str) and model in MODES
-    near = (
-        f": did you mean {mode.lower()!r}?"
-        if isinstance(mode, str) and mode.lower() in MODES
-        else ""
-    )
-    hint = "the mode comes first: " if swapped else ""
+    near = "" if swapped else nearest(str(mode), MODES)
+    hint = " the mode comes first:" if swapped else ""
     raise DefinitionError(
-        f"init_model(mode={short(mode)}){near} {hint}the mode is 'static' (made now, shared) or 'dynamic' "
+        f"init_model(mode={short(mode)}){near}{hint} the mode is 'static' (made now, shared) or 'dynamic' "
         "(made from the first batch)"
     )
 
@@ -411,10 +408,22 @@ def _metrics(metrics: Any) -> dict[str, Metric]:
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
     if not isinstance(metrics, Mapping):
-        metrics = {each if isinstance(each, str) else each.__name__: each for each in metrics}
+        metrics = _by_name(list(metrics))
     if not metrics:
         raise DefinitionError("evaluate_model needs at least one metric")
     return {name: _metric(name, each) for name, each in metrics.items()}
+
+
+def _by_name(metrics: list[Any]) -> dict[str, Any]:
+    names = [
+        each if isinstance(each, str) else getattr(each, "__name__", short(each))
+        for each in metrics
+    ]
+    if len(set(names)) < len(names):
+        raise DefinitionError(
+            f"two metrics of one name ({', '.join(names)}): give a dict of names and functions"
+        )
+    return dict(zip(names, metrics, strict=True))
 
 
 def _metric(name: str, metric: Any) -> Metric:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchloom.actions import action_mark, action_names
-from batchloom.batch import Batch
+from batchloom.batch import Batch, check_component_name
 from batchloom.dataset import Dataset
 from batchloom.definition import Declaration, DeclareModel, DeclareVariable, Definition, ImportModel
 from batchloom.errors import (
@@ -17,6 +17,7 @@ from batchloom.errors import (
     UnknownComponentError,
     UnknownModelError,
     UnknownVariableError,
+    nearest,
 )
 from batchloom.expressions import Component, Variable, find_expressions
 from batchloom.runtime.arguments import Arguments
@@ -34,6 +35,8 @@ from batchloom.steps import (
     WriteVariable,
     flatten,
 )
+
+JOIN_LAST = "join must be followed by an action, which gets the joined batches"
 
 
 @dataclass
@@ -67,17 +70,15 @@ def check_definition(definition: Definition) -> None:
     check_shape(definition.steps)
     for step in definition.steps:
         _check_step(step, known, definition, definition.dataset)
-    last = definition.steps[-1] if definition.steps else None
-    if isinstance(last, JoinStep):
-        return  # the next action is still to be written
     _check_joins(definition.steps)
 
 
 def check_complete(definition: Definition) -> None:
     """Check what can only be wrong once nothing more is written: a `join` that no action follows."""
     _check_joins(definition.steps)
-    if definition.steps and isinstance(definition.steps[-1], JoinStep):
-        raise DefinitionError("join must be followed by an action, which gets the joined batches")
+    done = _doing(definition.steps)
+    if done and isinstance(done[-1], JoinStep):
+        raise DefinitionError(JOIN_LAST)
 
 
 def check_action_name(name: str, batch_class: type[Batch]) -> None:
@@ -88,14 +89,21 @@ def check_action_name(name: str, batch_class: type[Batch]) -> None:
     UnknownActionError
     """
     if action_mark(batch_class, name) is None:
-        is_method = callable(getattr(batch_class, name, None))
         raise UnknownActionError(
             "action",
             name,
             action_names(batch_class),
             f"of {batch_class.__name__}",
-            "It is a method: mark it with @action" if is_method else "",
+            _hint_of_action(name, batch_class),
         )
+
+
+def _hint_of_action(name: str, batch_class: type[Batch]) -> str:
+    if callable(getattr(batch_class, name, None)):
+        return "It is a method: mark it with @action"
+    builders = (each for each in dir(Dataset.pipeline_class) if not each.startswith("_"))
+    close = nearest(name, builders)
+    return f"A pipeline itself has methods{close}" if close else ""
 
 
 def actions_of(dataset: Dataset | None) -> list[str]:
@@ -183,11 +191,15 @@ def _check_model_step(
         )
         Arguments(given, None, data, spec.literal_args, definition).check(known.components)
     for place in Destinations(step.save_to, step.append_to, definition).places:
-        _check_destination(place, step, known)
+        _check_destination(place, step, known, dataset.batch_class)
 
 
-def _check_destination(place: Destination, step: ModelStep, known: Known) -> None:
+def _check_destination(
+    place: Destination, step: ModelStep, known: Known, batch_class: type[Batch]
+) -> None:
     if isinstance(place.target, Component):
+        if place.name not in known.components:
+            check_component_name(place.name, batch_class)
         known.components.append(place.name)
         return
     is_variable = place.name in known.variables
@@ -218,8 +230,18 @@ def _given(step: Step) -> list[Any]:
     return [step.value] if isinstance(step, WriteVariable) else []
 
 
+def _doing(steps: Sequence[Step]) -> list[Step]:
+    return [each for each in steps if not isinstance(each, Declaration)]
+
+
 def _check_joins(steps: Sequence[Step]) -> None:
-    done = [each for each in steps if not isinstance(each, Declaration)]
+    """Refuse a join that no action follows, unless the action may still be written."""
+    done = _doing(steps)
+    for each in done:
+        if isinstance(each, CompoundStep):
+            if isinstance(each.steps[-1], JoinStep):
+                raise DefinitionError(f"{each.describe()}: {JOIN_LAST}")
+            _check_joins(each.steps)
     for each, after in itertools.pairwise(done):
         if isinstance(each, JoinStep) and not isinstance(after, ActionStep):
             raise DefinitionError(

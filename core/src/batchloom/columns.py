@@ -7,6 +7,7 @@ are never imported: where one of their objects is, they have been.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,6 +58,10 @@ class ArrayColumn:
 
     def whole(self) -> Any:
         return self._data
+
+    def __reduce__(self) -> tuple[type[ArrayColumn], tuple[Any]]:
+        # Pickled as two arrays, the data would travel twice; and of a memory map, a copy of all of it.
+        return ArrayColumn, (self._data,)
 
 
 class PandasColumn:
@@ -117,6 +122,26 @@ class ArrowColumn:
         return self._data
 
 
+class FileColumn:
+    """A dataset in an HDF5 file, which is read in the file's order and each row once."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def take(self, positions: Positions) -> Any:
+        rows, places = np.unique(positions, return_inverse=True)
+        return self._data[rows][places]
+
+    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
+        return self._data[start:stop]
+
+    def whole(self) -> Any:
+        return self._data
+
+
 class IndexedColumn:
     """Anything with a length that an array of integers can index."""
 
@@ -144,8 +169,8 @@ def as_column(name: str, data: Any) -> Column:
     DataError
         For data without rows, or that an array of integers cannot index.
     """
-    if isinstance(data, (list, tuple)):
-        data = _array_of(data)
+    if isinstance(data, (list, tuple, range)):
+        data = array_of(data)
     if isinstance(data, np.ndarray):
         if data.ndim == 0:
             raise DataError(f"column {name!r} is a single value ({data!r}): a column needs rows")
@@ -154,9 +179,24 @@ def as_column(name: str, data: Any) -> Column:
         return PandasColumn(data)
     if hasattr(data, "tocsr"):
         return SparseColumn(data)
-    if type(data).__module__.partition(".")[0] == "pyarrow" and hasattr(data, "slice"):
+    library = type(data).__module__.partition(".")[0]
+    if library == "pyarrow" and hasattr(data, "slice"):
         return ArrowColumn(data)
+    if library == "h5py" and getattr(data, "shape", None):
+        return FileColumn(data)
     return _indexed(name, data)
+
+
+def array_of(data: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Make an array of a list; what NumPy would change to make it fit stays as it is, in an object array."""
+    try:
+        array = np.array(data)
+    except ValueError:  # ragged: each element is an item of its own
+        return _objects(data)
+    kept = {"U": str, "S": bytes}.get(array.dtype.kind, object)
+    if array.ndim == 1 and not all(isinstance(each, kept) for each in data):
+        return _objects(data)  # numbers among strings
+    return array
 
 
 def row_count(value: Any) -> int | None:
@@ -170,18 +210,27 @@ def row_count(value: Any) -> int | None:
         return None
 
 
+def selected(which: Any, length: int) -> Positions:
+    """Give the positions that an array of int, a boolean mask or a slice selects of so many rows."""
+    if not isinstance(which, slice):
+        which = np.asarray(which)
+        which = which.astype(np.intp) if which.size == 0 else which  # an empty list is of floats
+    positions: Positions = np.arange(length)[which]
+    return positions
+
+
 def take_rows(value: Any, positions: Positions) -> Any:
     """Gather rows of a component's value by position, whatever its kind."""
-    return as_column("", value).take(positions)
+    return None if value is None else as_column("", value).take(positions)
 
 
 def stack_rows(values: list[Any]) -> Any:
     """Put the rows of several values of one kind one below the other."""
     first = values[0]
-    if len(values) == 1:
+    if len(values) == 1 or all(each is None for each in values):
         return first
     library = type(first).__module__.partition(".")[0]
-    if hasattr(first, "iloc"):
+    if library in ("pandas", "polars"):
         return sys.modules[library].concat(values)
     if hasattr(first, "tocsr"):
         return sys.modules["scipy.sparse"].vstack(values, format="csr")
@@ -197,23 +246,21 @@ def _stack_arrow(pa: Any, values: list[Any]) -> Any:
     return pa.chunked_array(arrays, type=values[0].type)
 
 
-def _array_of(data: list[Any] | tuple[Any, ...]) -> np.ndarray[Any, Any]:
-    try:
-        return np.array(data)
-    except ValueError:  # ragged: each element is an item of its own
-        array = np.empty(len(data), dtype=object)
-        array[:] = data
-        return array
+def _objects(data: Sequence[Any]) -> np.ndarray[Any, Any]:
+    array = np.empty(len(data), dtype=object)
+    array[:] = data
+    return array
 
 
 def _indexed(name: str, data: Any) -> Column:
+    refusal = DataError(
+        f"column {name!r} is {type(data).__name__}, whose rows cannot be read by position: a column "
+        "is an array or has len() and takes an array of integers as index"
+    )
     try:
-        length = len(data)
-        if length:
-            data[np.zeros(1, dtype=np.intp)]
+        row = data[np.zeros(1, dtype=np.intp)] if len(data) else data
     except Exception as exc:
-        raise DataError(
-            f"column {name!r} is {type(data).__name__}, whose rows cannot be read by position: a column "
-            "is an array or has len() and takes an array of integers as index"
-        ) from exc
+        raise refusal from exc
+    if row_count(row) != min(len(data), 1):
+        raise refusal
     return IndexedColumn(data)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from batchloom.batch import Batch, check_component_name, component_names
-from batchloom.columns import Column, as_column
-from batchloom.errors import DataError
+from batchloom.columns import Column, as_column, selected
+from batchloom.errors import DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, as_index
 from batchloom.ordering import Positions, Shuffle
 from batchloom.rows import Rows
@@ -25,10 +25,10 @@ class Dataset:
         The ids of the items. Default: ``0 .. n - 1`` for data of n rows.
     batch_class : type, default Batch
         What the batches are made of.
-    data : mapping of str to column, DataFrame, array or tuple of arrays, optional
+    data : mapping of str to column, DataFrame, Arrow table, array or tuple of arrays, optional
         The columns by name; a column is an array, memory map, pandas object, Arrow object, sparse matrix
-        or anything with a length that an array of integers can index. The columns of a DataFrame are
-        columns. An array or a tuple gets its names from ``batch_class.components``, in order.
+        or anything with a length that an array of integers can index. The columns of a DataFrame or
+        table are columns. An array or a tuple gets its names from ``batch_class.components``, in order.
     copy : bool, default True
         Whether a batch owns its data. False hands out read-only views where batches are in order.
 
@@ -94,6 +94,11 @@ class Dataset:
             self._iteration = self.p
         return self._iteration.next_batch(batch_size, **options)
 
+    def reset(self) -> Dataset:
+        """Have `next_batch` begin anew."""
+        self.__dict__.pop("_iteration", None)
+        return self
+
     def split(self, shares: float | Sequence[float] = 0.8, shuffle: Shuffle = False) -> Dataset:
         """Split the items into `train`, `test` and `validation`, datasets of their own.
 
@@ -128,8 +133,20 @@ class Dataset:
         """The validation part."""
         return self._part("validation")
 
-    def subset(self, positions: Positions) -> Dataset:
-        """Make the dataset of the items at some positions; it shares the data and copies nothing."""
+    def subset(self, positions: Positions | Sequence[int] | slice) -> Dataset:
+        """Make the dataset of the items at some positions; it shares the data and copies nothing.
+
+        Parameters
+        ----------
+        positions : array of int, boolean mask or slice
+            Each item at most once. ``index.positions(ids)`` finds the positions of ids.
+
+        Raises
+        ------
+        IndexError
+            For positions that are not there.
+        """
+        positions = selected(positions, len(self))
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__, index=self.index.subset(positions), _parts={})
         part.__dict__.pop("_iteration", None)
@@ -147,7 +164,13 @@ class Dataset:
         -------
         object
             What the user gave, not copied, for an undivided dataset; the part's rows otherwise.
+
+        Raises
+        ------
+        UnknownComponentError
         """
+        if name not in self.columns:
+            raise UnknownComponentError("column", name, self.columns, "of this dataset")
         column = self.columns[name]
         return column.whole() if self._rows is None else column.take(self._rows)
 
@@ -192,8 +215,9 @@ def _as_columns(data: Any, batch_class: type[Batch]) -> dict[str, Column]:
 def _named(data: Any, batch_class: type[Batch]) -> Mapping[str, Any]:
     if isinstance(data, Mapping):
         return data
-    if hasattr(data, "columns") and hasattr(data, "iloc"):
-        return {name: data[name] for name in data.columns}
+    columns = getattr(data, "column_names", getattr(data, "columns", None))
+    if columns is not None:  # Arrow's and pandas' (or Polars') words for it
+        return {name: data[name] for name in columns}
     names = component_names(batch_class)
     values = data if isinstance(data, tuple) else (data,)
     if len(names) != len(values):

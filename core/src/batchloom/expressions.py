@@ -160,7 +160,7 @@ def find_expressions(value: Any) -> Iterator[Expression]:
     """Find the expressions in a value, also inside dicts, lists and tuples."""
     if isinstance(value, Expression):
         yield value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for each in value.values():
             yield from find_expressions(each)
     elif isinstance(value, (list, tuple)):
@@ -180,9 +180,13 @@ def replace(value: Any, leaf: Callable[[Any], Any]) -> Any:
     """Rebuild a nest of dicts, lists and tuples with each leaf replaced."""
     if isinstance(value, dict):
         return {key: replace(each, leaf) for key, each in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(replace(each, leaf) for each in value)
-    return leaf(value)
+    if not isinstance(value, (list, tuple)):
+        return leaf(value)
+    made = [replace(each, leaf) for each in value]
+    if isinstance(value, list):
+        return made
+    # A named tuple takes its values one by one.
+    return type(value)(*made) if hasattr(value, "_fields") else tuple(made)
 
 
 def _checked(expression: type[Named], name: object) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from batchloom.columns import array_of
 from batchloom.errors import DataError
 from batchloom.ordering import Positions, Shuffle, make_order
 
@@ -195,15 +197,20 @@ def _as_ids(ids: Any) -> tuple[Ids | None, int]:
         return None, _count(ids)
     if isinstance(ids, range) and ids == range(len(ids)):
         return None, len(ids)
-    array = np.array(ids)
+    array = array_of(ids) if isinstance(ids, (list, tuple)) else np.array(ids)
     if array.size == 0 and array.ndim == 1:
         return None, 0
     if array.ndim != 1:
         raise DataError(f"ids must be one-dimensional, not of shape {array.shape}")
-    if array.dtype.kind == "f" or (array.dtype == object and any(e != e for e in array.tolist())):
+    if array.dtype.kind == "f" or (array.dtype == object and any(map(_is_inexact, array.tolist()))):
         raise DataError("ids must be ints or strings: floats (and NaN) are not exact names")
     _refuse_duplicates(array)
+    array.flags.writeable = False  # batches hand out views of it
     return array, len(array)
+
+
+def _is_inexact(item: object) -> bool:
+    return isinstance(item, (float, np.floating))
 
 
 def _count(ids: Any) -> int:
@@ -215,14 +222,15 @@ def _count(ids: Any) -> int:
 
 
 def _refuse_duplicates(ids: Ids) -> None:
-    if len(set(ids.tolist())) == len(ids):
-        return
-    names, counts = np.unique(ids, return_counts=True)
-    twice = names[counts > 1]
-    raise DataError(
-        f"{len(twice)} ids are there more than once: {', '.join(map(repr, twice[:5].tolist()))}. "
-        "Every item needs an id of its own"
-    )
+    try:
+        counts = Counter(ids.tolist())
+    except TypeError as exc:
+        raise DataError(f"ids must be ints or strings: {exc}") from None
+    if twice := [each for each, count in counts.items() if count > 1]:
+        raise DataError(
+            f"{len(twice)} ids are there more than once: {', '.join(map(repr, twice[:5]))}. "
+            "Every item needs an id of its own"
+        )
 
 
 def _shares(shares: float | Sequence[float]) -> list[float]:
@@ -234,7 +242,7 @@ def _shares(shares: float | Sequence[float]) -> list[float]:
             f"split takes one to three shares (train, test, validation), not {len(given)}"
         )
     rest = 1 - sum(given)
-    if min(given) < 0 or rest < -1e-9:
+    if not all(0 <= each <= 1 for each in given) or rest < -1e-9:
         raise DataError(f"the shares {given} must not be negative nor sum to more than 1")
     if len(given) < len(PARTS) and rest > 1e-9:
         return [*given, rest]

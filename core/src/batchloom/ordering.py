@@ -77,7 +77,12 @@ def make_order(length: int, shuffle: Shuffle, seed: int | None = None) -> tuple[
     run_seed = seed if seed is not None else drawn if drawn is not None else fresh_seed()
     order_seed = run_seed if drawn is None else drawn
     function = shuffle if drawn is None and callable(shuffle) else None
-    return Order(length, shuffle is not False, order_seed, function), run_seed
+    return Order(length, is_shuffled(shuffle), order_seed, function), run_seed
+
+
+def is_shuffled(shuffle: Shuffle) -> bool:
+    """Tell whether the items are visited in another order than their own."""
+    return bool(shuffle) if isinstance(shuffle, (bool, np.bool_)) else True
 
 
 def check_seed(seed: object) -> int | None:

@@ -84,7 +84,7 @@ class Rows:
         return shared[start:stop]
 
     def __getstate__(self) -> tuple[int, int, Positions | None]:
-        # A worker process has the dataset already, and hands back arrays rather than what they came from.
+        # Only pickled on the way to and from worker processes, which have the dataset already.
         return self.start, self.length, self.positions
 
     def __setstate__(self, state: tuple[int, int, Positions | None]) -> None:

@@ -54,7 +54,7 @@ class VariableDeclaration:
         """Make the value that the variable has before any run."""
         if self.init is not None:
             return self.init()
-        if self.default is None and self.init_on_each_run is not None:
+        if self.default is None and self.each_run:
             return self.value_of_run()
         return copy.deepcopy(self.default)
 
@@ -109,6 +109,12 @@ class Variables(MutableMapping[str, Any]):
         said = ", ".join(f"{name!r}: {short(each)}" for name, each in self._values.items())
         return f"Variables({{{said}}})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: each for name, each in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
+
     def change(self, name: str, function: Callable[[Any], Any]) -> Any:
         """Replace a value by a function of it, atomically, and return the new value."""
         with self._lock:
@@ -137,4 +143,7 @@ def is_immutable(value: Any) -> bool:
     """Tell whether nobody can change a value in place."""
     if type(value) is tuple:
         return all(map(is_immutable, value))
-    return type(value) in IMMUTABLE or isinstance(value, np.generic)
+    # A structured scalar is a view of its record.
+    return type(value) in IMMUTABLE or (
+        isinstance(value, np.generic) and not isinstance(value, (np.void, np.object_))
+    )

@@ -183,6 +183,18 @@ class BaseModel:
     def _abandon_run(self) -> None:
         """Drop what was gathered: the run ended early."""
 
+    def _save_checkpoint(self, path: Path) -> None:
+        """Write all that the model needs to go on in the middle of a run: override if it gathers.
+
+        What `_save` writes, unless the model keeps more than that from batch to batch, such as data
+        that it has gathered, or may be asked before there is anything for `_save` to write.
+        """
+        self._save(path)
+
+    def _load_checkpoint(self, path: Path) -> None:
+        """Read what `_save_checkpoint` wrote; called after `_begin_run`."""
+        self._load(path)
+
     @classmethod
     def _capture_settings(cls) -> Callable[[], AbstractContextManager[Any]] | None:
         """Return a maker of contexts that restore the library's thread-local settings of now."""

@@ -50,6 +50,18 @@ class ModelHandle:
         self.calls: Calls = calls_on(raw)
         self.model: Any = raw if isinstance(raw, BaseModel) else LockedModel(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: each for name, each in self.__dict__.items() if name != "model"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        raw = self.calls.model
+        if isinstance(raw, BaseModel):
+            self.model = raw
+        else:
+            self.model = LockedModel(self)
+            _of_objects[id(raw)] = self
+
     @property
     def registered_name(self) -> str | None:
         """The name that `load_model` finds the class by."""
@@ -143,6 +155,18 @@ class ModelHandle:
                     f"{self.label} cannot be saved: it has not been built, loaded or trained yet"
                 )
             lifecycle.save_model(self, path, kwargs)
+
+    def save_checkpoint(self, directory: Path) -> None:
+        """Have the model write all that it needs to go on in the middle of a run."""
+        with self._operation(self.lock.write()):
+            self.calls.save_checkpoint(directory)
+
+    def load_checkpoint(self, directory: Path) -> None:
+        """Have the model read what `save_checkpoint` wrote."""
+        with self._operation(self.lock.write()):
+            self.version += 1
+            self.calls.load_checkpoint(directory)
+            self.is_built = True
 
     def describe(self) -> str:
         """Say in a line what the model is."""

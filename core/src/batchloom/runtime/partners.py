@@ -9,14 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
-from batchloom.dataset import Dataset
 from batchloom.definition import Definition
 from batchloom.errors import DefinitionError, TemplateError
-from batchloom.ordering import Order, make_order
+from batchloom.ordering import Order, Positions, make_order
 from batchloom.randomness import partner_seed
 from batchloom.rows import Rows
 from batchloom.runtime.operations import Operation, perform
-from batchloom.runtime.view import RunningPipeline
 from batchloom.steps import EvaluateStep, JoinStep, MergeStep, RebatchStep, TrainStep
 
 if TYPE_CHECKING:
@@ -28,22 +26,42 @@ class Partner:
     """Another pipeline, made ready to work on single batches."""
 
     def __init__(self, pipeline: Builder) -> None:
-        from batchloom.runtime.plan import compile_plan, uses_state
+        from batchloom.runtime.plan import compile_plan
 
         definition = pipeline._definition
         assert definition.dataset is not None
         self.dataset = definition.dataset
-        self.uses_state = uses_state(definition)
         self._state = pipeline._state
         self._state.variables.begin_run()
         self._state.import_models()
-        stage = compile_plan(definition, ahead=False, elsewhere=False).stages[0]
-        self._operations = [*stage.prepare, *stage.act]
+        stage = compile_plan(definition, ahead=False, acts=lambda each: False).stages[0]
+        self.operations = [*stage.prepare, *stage.act]
+        self._latest: tuple[Any, Positions | None] = None, None
 
     def __call__(self, batch: Batch, joined: Batch) -> Batch:
+        run, state = joined.pipeline, self._state
+        assert run is not None
+        # What a partner makes depends on the run that it serves, never on one of its own.
+        state.seed, state.batch_size, state.shuffled = run.seed, run.batch_size, run.shuffled
         batch.__dict__.update(number=joined.number, epoch=joined.epoch, _draws=joined._draws)
-        batch.__dict__["pipeline"] = RunningPipeline(self._state, batch)
-        return perform(self._operations, batch)
+        batch.__dict__["pipeline"] = run.beside(self._state, batch)
+        return perform(self.operations, batch)
+
+    def kth_batch(self, size: int, order: Order, number: int) -> Batch:
+        """Make a batch of the dataset by its number, counted over epochs without end."""
+        dataset = self.dataset
+        per_epoch = max(1, -(-len(dataset) // size))
+        epoch, at = divmod(number, per_epoch)
+        start, stop = at * size, min((at + 1) * size, len(dataset))
+        rows = Rows(dataset, start, stop, self._positions(order, epoch))
+        return dataset.batch_class(rows, 0, stop - start, dataset.components)
+
+    def _positions(self, order: Order, epoch: int) -> Positions | None:
+        key, positions = self._latest
+        if key != (order, epoch):
+            key, positions = (order, epoch), order.positions(epoch)
+            self._latest = key, positions  # one assignment: another thread sees both or neither
+        return positions
 
 
 def joining(step: JoinStep, around: Surrounding) -> Operation:
@@ -77,19 +95,10 @@ def merging(step: MergeStep, around: Surrounding) -> Operation:
         for at, partner in enumerate(partners):
             seed = partner_seed(batch.pipeline.seed or 0, at)
             order = make_order(len(partner.dataset), batch.pipeline.shuffled, seed)[0]
-            made.append(partner(kth_batch(partner.dataset, size, order, batch.number), batch))
+            made.append(partner(partner.kth_batch(size, order, batch.number), batch))
         return batch.merge([batch, *made])
 
     return _operation(step, call, partners)
-
-
-def kth_batch(dataset: Dataset, size: int, order: Order, number: int) -> Batch:
-    """Make a batch of a dataset by its number, counted over epochs without end."""
-    per_epoch = max(1, -(-len(dataset) // size))
-    epoch, at = divmod(number, per_epoch)
-    start, stop = at * size, min((at + 1) * size, len(dataset))
-    rows = Rows(dataset, start, stop, order.positions(epoch))
-    return dataset.batch_class(rows, 0, stop - start, dataset.components)
 
 
 def check_partner(pipeline: Any, verb: str) -> Definition:
@@ -110,5 +119,12 @@ def check_partner(pipeline: Any, verb: str) -> Definition:
 
 
 def _operation(step: JoinStep | MergeStep, call: Any, partners: list[Partner]) -> Operation:
-    shared = any(each.uses_state for each in partners)
-    return Operation(step.describe(), call, step, in_order=shared, here=True)
+    inner = [each for partner in partners for each in partner.operations]
+    return Operation(
+        step.describe(),
+        call,
+        step,
+        in_order=any(each.in_order for each in inner),
+        here=True,
+        locks=frozenset[str]().union(*(each.locks for each in inner)),
+    )

@@ -72,6 +72,12 @@ class State:
         self._lock = threading.RLock()
         self._variables: Variables | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: each for name, each in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
+
     @property
     def variables(self) -> Variables:
         """The variables, which get their first values when they are first looked at."""

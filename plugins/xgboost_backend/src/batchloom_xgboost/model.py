@@ -86,6 +86,17 @@ class BoostedTrees(BaseModel):
         best = self._fitted().booster.attr("best_iteration")
         return None if best is None else int(best)
 
+    @property
+    def feature_importances_(self) -> NDArray[np.float32]:
+        """Importance of each column by ``importance_type``, adding up to 1, as in the estimators."""
+        booster = self.booster
+        linear = self._parameters.native.get("booster") == "gblinear"
+        kind = self._given.get("importance_type") or ("weight" if linear else "gain")
+        scores = booster.get_score(importance_type=kind)
+        names = booster.feature_names or [f"f{i}" for i in range(booster.num_features())]
+        given = np.array([scores.get(name, 0.0) for name in names], np.float32)
+        return given / (given.sum() or 1)
+
     @classmethod
     def describe_config(cls) -> dict[str, Any]:
         """Return the keys of the config and their defaults: ours, then the library's."""
