@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
+from batchloom import C
 from batchloom.errors import ModelConfigError, ModelNotFoundError, ModelProtocolError
 from batchloom.models import get_model_class, list_models
 from batchloom.models.spec import ModelSpec
@@ -153,3 +154,10 @@ def test_settings_of_the_library_hold_in_other_threads(binary, driving):
     thread.start()
     thread.join()
     assert seen == [0]
+
+
+def test_a_class_says_when_it_will_be_trained():
+    trees = get_model_class("xgboost/XGBClassifier")
+    assert "the run's last epoch" in trees.describe_unbuilt({})
+    assert "every epoch" in trees.describe_unbuilt({"fit_at": "epoch"})
+    assert trees.describe_unbuilt({"strategy": C.strategy}) == ""
