@@ -283,6 +283,7 @@ def _failure(failure: Failure) -> dict[str, Any]:
         "indices": failure.indices,
         "step": failure.step,
         "exception": text,
+        "traceback": failure.traceback,
     }
 
 
