@@ -209,15 +209,18 @@ class Run:
         """Finish an epoch, and the run if it was the last; tell whether it was."""
         if not isinstance(item, EpochEnd):
             return True
-        for name, handle in self.begun.items():
-            output = handle.end_epoch(item.epoch, item.last)
+        last = item.last
+        # Those that may end the run come first: the others are told truly whether this is the end.
+        for handle in sorted(self.begun.values(), key=lambda each: not each.may_stop_training):
+            last = last or any(each.stop_training for each in self.begun.values())
+            output = handle.end_epoch(item.epoch, last)
             if output is not None:
                 for call in self.plan.trainings:
-                    if call.name == name and call.destinations:
+                    if call.name == handle.name and call.destinations:
                         call.deliver(self.state.variables, output)
         self._epoch_ended = True
         self._place = Place(item.epoch + 1, 0, item.rebatched)
-        last = item.last or any(each.stop_training for each in self.begun.values())
+        last = last or any(each.stop_training for each in self.begun.values())
         if last:
             for evaluation in self.plan.evaluations:
                 evaluation.finish(self.state.variables)
