@@ -94,7 +94,7 @@ class RunOptions:
 
     def same_as(self, other: RunOptions) -> bool:
         """Tell whether these are the same options."""
-        mine, others = self._values(), other._values()
+        mine, others = self.values(), other.values()
         return all(each is others[name] or each == others[name] for name, each in mine.items())
 
     def describe(self) -> str:
@@ -105,7 +105,8 @@ class RunOptions:
             if getattr(self, each.name) != each.default
         )
 
-    def _values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
+        """Give all options by name."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
