@@ -76,7 +76,7 @@ class UnknownNameError(BatchloomError, LookupError):
         names = sorted({str(each) for each in known})
         head = f"unknown {kind} {name!r}" + (f" {where}" if where else "")
         parts = [head + nearest(str(name), names), listing(kind, names), hint]
-        super().__init__(". ".join(part for part in parts if part))
+        super().__init__(". ".join(part for part in parts if part).replace("?. ", "? "))
         self.kind, self.known = kind, names
         self.asked = str(name)
 
