@@ -87,6 +87,20 @@ TEXTS = [
 ]
 
 
+@pytest.mark.parametrize("kind", ["string", "arrow", "polars"])
+def test_texts_in_frames_of_other_kinds(drive, kind):
+    texts = ["1.5", "2"]
+    if kind == "polars":
+        x = pytest.importorskip("polars").DataFrame({"a": [1.0, 2.0], "b": texts})
+    elif kind == "arrow":
+        dtype = pd.ArrowDtype(pytest.importorskip("pyarrow").string())
+        x = pd.DataFrame({"b": pd.array(texts, dtype=dtype)})
+    else:
+        x = pd.DataFrame({"b": pd.array(texts, dtype="string")})
+    with pytest.raises(ModelInputError, match="columns b"):
+        drive.make("sklearn/StandardScaler").train((), {"x": x})
+
+
 @pytest.mark.parametrize("x", TEXTS)
 @pytest.mark.parametrize("name", ["SGDRegressor", "StandardScaler", "RandomForestRegressor"])
 def test_texts_are_not_taken_for_numbers(drive, name, x):

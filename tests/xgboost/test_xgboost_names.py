@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
-from batchloom.errors import ModelConfigError, ModelNotFoundError, ModelProtocolError
+from batchloom import C
+from batchloom.errors import ModelConfigError, ModelNotFoundError
 from batchloom.models import get_model_class, list_models
 from batchloom.models.spec import ModelSpec
+from batchloom_xgboost.adapter import adapt
 
 
 def run(code):
@@ -132,8 +134,9 @@ def test_a_subclass_is_refused():
         def fit(self, *args, **kwargs):
             raise AssertionError("never called")
 
-    with pytest.raises(ModelProtocolError):
-        ModelSpec.resolve(Mine())
+    # Where the scikit-learn backend is installed as well, that one takes it and calls its fit.
+    with pytest.raises(TypeError, match="Mine"):
+        adapt(Mine())
 
 
 def test_settings_of_the_library_hold_in_other_threads(binary, driving):
@@ -153,3 +156,10 @@ def test_settings_of_the_library_hold_in_other_threads(binary, driving):
     thread.start()
     thread.join()
     assert seen == [0]
+
+
+def test_a_class_says_when_it_will_be_trained():
+    trees = get_model_class("xgboost/XGBClassifier")
+    assert "the run's last epoch" in trees.describe_unbuilt({})
+    assert "every epoch" in trees.describe_unbuilt({"fit_at": "epoch"})
+    assert trees.describe_unbuilt({"strategy": C.strategy}) == ""

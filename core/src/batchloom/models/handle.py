@@ -83,6 +83,11 @@ class ModelHandle:
         return bool(getattr(self.calls.model, "predict_is_thread_safe", False))
 
     @property
+    def may_stop_training(self) -> bool:
+        """Whether the model can ask for the run to end at the end of an epoch."""
+        return bool(getattr(self.calls.model, "may_stop_training", False))
+
+    @property
     def stop_training(self) -> bool:
         """Whether the model asks for the run to end after this epoch."""
         return bool(getattr(self.calls.model, "stop_training", False))

@@ -8,7 +8,14 @@ from typing import Any
 from batchloom.batch import Batch
 from batchloom.definition import Definition
 from batchloom.errors import ActionError, DefinitionError, UnknownComponentError
-from batchloom.expressions import Component, Expression, Variable, find_expressions, replace
+from batchloom.expressions import (
+    Component,
+    Expression,
+    Variable,
+    find_expressions,
+    has_expressions,
+    replace,
+)
 
 
 class Arguments:
@@ -102,8 +109,8 @@ class Arguments:
 
     def _is_fixed(self, name: str, value: Any) -> bool:
         if name in self._literal_args:
-            return not any(True for _ in find_expressions(value))
-        return not any(True for _ in find_expressions(value)) and not strings_in(value)
+            return not has_expressions(value)
+        return not has_expressions(value) and not strings_in(value)
 
     def _strings(self) -> list[str]:
         looked_up = (v for name, v in self._given.items() if name not in self._literal_args)

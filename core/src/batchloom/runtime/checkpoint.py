@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchloom.definition import DeclareModel
 from batchloom.errors import CheckpointError, CheckpointMismatchError
-from batchloom.expressions import find_expressions
+from batchloom.expressions import has_expressions
 from batchloom.models.manifest import split_config
 from batchloom.randomness import model_seed
 from batchloom.runtime import checkpoint_files as files
@@ -250,9 +250,7 @@ def _unlike_options(there: Mapping[str, Any], run: Run) -> Sequence[str]:
 def _config(name: str, handle: ModelHandle, run: Run) -> dict[str, Any] | None:
     """Give the config that a model was made with, if its declaration does not say it all."""
     declared = run.definition.models[name]
-    if not isinstance(declared, DeclareModel) or not any(
-        find_expressions(dict(declared.spec.config))
-    ):
+    if not isinstance(declared, DeclareModel) or not has_expressions(dict(declared.spec.config)):
         return None
     kept, omitted = split_config(handle.config)
     if omitted:
@@ -285,6 +283,7 @@ def _failure(failure: Failure) -> dict[str, Any]:
         "indices": failure.indices,
         "step": failure.step,
         "exception": text,
+        "traceback": failure.traceback,
     }
 
 

@@ -39,7 +39,8 @@ def write(folder: Path, number: int, fill: Callable[[Path], None]) -> Path:
     except OSError as exc:
         raise SaveError(f"cannot make the folder for checkpoints {folder}: {exc}") from exc
     target = folder / f"checkpoint-{number:012d}.batchloom"
-    with staging(target) as place:
+    # One name for all of them, so that the next one clears up after a process that was killed.
+    with staging(folder / "checkpoint") as place:
         content = place / "files"
         content.mkdir()
         fill(content)

@@ -14,7 +14,7 @@ from batchloom.actions import action_mark
 from batchloom.batch import Batch
 from batchloom.definition import Declaration, Definition
 from batchloom.errors import ActionError
-from batchloom.expressions import Component, Variable, evaluate, find_expressions
+from batchloom.expressions import Component, Variable, evaluate, find_expressions, has_expressions
 from batchloom.runtime import partners
 from batchloom.runtime.destinations import Destinations
 from batchloom.runtime.model_steps import CALLS, EvaluateCall, ModelCall, TrainCall
@@ -183,7 +183,7 @@ def _action(step: ActionStep, around: Surrounding) -> Operation:
     assert around.definition.dataset is not None
     mark = action_mark(around.definition.dataset.batch_class, step.name)
     name, args, kwargs = step.name, step.args, dict(step.kwargs)
-    late = any(True for _ in find_expressions([args, kwargs]))
+    late = has_expressions([args, kwargs])
 
     def call(batch: Batch) -> Batch:
         more, keywords = args, kwargs

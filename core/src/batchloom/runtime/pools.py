@@ -91,10 +91,9 @@ class ExecutorPool:
 
     def close(self) -> None:
         """Take back what has not begun and wait for what has; the executor stays open."""
-        pending = set(self._futures)
-        for each in pending:
-            each.cancel()
-        wait(pending, timeout=JOIN_SECONDS)
+        # What was taken back counts as done only when a worker has seen it: this may be the worker.
+        running = [each for each in list(self._futures) if not each.cancel()]
+        wait(running, timeout=JOIN_SECONDS)
 
     def _watch(self, future: Future[Any]) -> None:
         self._futures.add(future)

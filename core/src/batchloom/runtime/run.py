@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-from collections.abc import Iterator
+import weakref
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from batchloom.errors import SkipBatch
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
-from batchloom.runtime.operations import perform, step_of
+from batchloom.runtime.operations import perform, step_of, traceback_taken
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
@@ -28,6 +30,16 @@ from batchloom.runtime.view import RunningPipeline
 if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
     from batchloom.runtime.checkpoint import Checkpoints, Restored
+
+_open_runs: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_open_runs() -> None:
+    """End runs that nobody finished, while there still is an interpreter to end them in."""
+    for each in list(_open_runs):
+        with contextlib.suppress(ValueError):  # a daemon thread is in the middle of it
+            each.close()
 
 
 class Run:
@@ -73,6 +85,11 @@ class Run:
 
     def batches(self) -> Iterator[Batch]:
         """Do the run; each batch is given out when all its steps are done."""
+        batches = self._batches()
+        _open_runs.add(batches)
+        return batches
+
+    def _batches(self) -> Generator[Batch, None, None]:
         self._begin()
         finished = self._source.epochs == 0
         pool = None
@@ -192,15 +209,18 @@ class Run:
         """Finish an epoch, and the run if it was the last; tell whether it was."""
         if not isinstance(item, EpochEnd):
             return True
-        for name, handle in self.begun.items():
-            output = handle.end_epoch(item.epoch, item.last)
+        last = item.last
+        # Those that may end the run come first: the others are told truly whether this is the end.
+        for handle in sorted(self.begun.values(), key=lambda each: not each.may_stop_training):
+            last = last or any(each.stop_training for each in self.begun.values())
+            output = handle.end_epoch(item.epoch, last)
             if output is not None:
                 for call in self.plan.trainings:
-                    if call.name == name and call.destinations:
+                    if call.name == handle.name and call.destinations:
                         call.deliver(self.state.variables, output)
         self._epoch_ended = True
         self._place = Place(item.epoch + 1, 0, item.rebatched)
-        last = item.last or any(each.stop_training for each in self.begun.values())
+        last = last or any(each.stop_training for each in self.begun.values())
         if last:
             for evaluation in self.plan.evaluations:
                 evaluation.finish(self.state.variables)
@@ -212,8 +232,8 @@ class Run:
         skips = isinstance(exc, SkipBatch) or self.options.on_error == "skip"
         if batch is None or not skips or not isinstance(exc, Exception):
             raise exc
-        failure = Failure(batch.epoch, batch.number, batch.indices, step_of(exc), exc)
-        self.state.failures.append(failure)
+        where = batch.epoch, batch.number, batch.indices, step_of(exc)
+        self.state.failures.append(Failure(*where, exc, traceback_taken(exc)))
 
     def _close(self, pool: Pool | None, finished: bool) -> None:
         """Stop everything that the run began; models drop what an unfinished run has gathered."""
@@ -224,7 +244,7 @@ class Run:
                     last_of_all.callback(handle.abandon_run)
             if pool is not None:
                 last_of_all.callback(pool.close)
-            self._monitor.cancel()
+            last_of_all.callback(self._monitor.cancel)
 
     def _total(self) -> int | None:
         rebatched = [each.rebatch for each in self.plan.stages if each.rebatch]

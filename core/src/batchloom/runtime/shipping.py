@@ -254,9 +254,7 @@ UNKNOWN: list[object] = []
 
 def portable(exc: BaseException) -> BaseException:
     """Make an exception that can travel: itself with its traceback as a note, or one with its text."""
-    exc.add_note(
-        "in a worker process:\n" + "".join(traceback.format_tb(exc.__traceback__)).rstrip()
-    )
+    exc.add_note("in a worker process:\n" + "".join(traceback.format_exception(exc)).rstrip())
     try:
         again = pickle.loads(pickle.dumps(exc))
         if type(again) is type(exc):

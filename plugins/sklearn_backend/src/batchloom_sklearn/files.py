@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import joblib 
+import joblib
 import skops.io
 from sklearn import __version__ as sklearn_version
 from sklearn.exceptions import InconsistentVersionWarning

@@ -74,6 +74,11 @@ class SklearnModel(BaseModel):
         self._asked: Any = None
         self._is_fitted = False
 
+    @classmethod
+    def _check_config(cls, config: Mapping[str, Any]) -> None:
+        """Refuse keys and values that no estimator can be made with."""
+        cls(config)
+
     def _build(self, *args: Any, **kwargs: Any) -> None:
         """Make the estimator from the config and choose how it learns."""
         self._adopt(self._make())

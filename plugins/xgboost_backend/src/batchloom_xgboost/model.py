@@ -203,7 +203,15 @@ class BoostedTrees(BaseModel):
         return lambda: xgb.config_context(**settings)
 
     def _describe(self) -> str:
-        settings = Settings.from_config(self.config)
+        return self.describe_unbuilt(self.config)
+
+    @classmethod
+    def describe_unbuilt(cls, config: Mapping[str, Any]) -> str:
+        """Say when a model of this config is trained; nothing if the config cannot tell yet."""
+        try:
+            settings = Settings.from_config(config)
+        except Exception:  # an expression has no value yet; what is wrong is said when it is made
+            return ""
         if settings.strategy == "continue":
             return f"adds {settings.rounds_per_batch} round(s) of trees with every batch"
         if settings.fit_at == "epoch":
