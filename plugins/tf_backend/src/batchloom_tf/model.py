@@ -36,7 +36,6 @@ class KerasModel(BaseModel):
     data_args = ("x", "y", "sample_weight", "feed_dict")
     literal_args = ("output", "fetches")
     predict_is_thread_safe = True
-    may_stop_training: ClassVar[bool] = True
     may_stop_training = True
     load_needs_build = False
     library = "keras"
@@ -51,6 +50,10 @@ class KerasModel(BaseModel):
         self._is_dynamic = False
         self._making = threading.RLock()
         self._callbacks: Callbacks | None = None
+
+    @classmethod
+    def _check_config(cls, config: Mapping[str, Any]) -> None:
+        keys.check_keys(config, cls.describe_config())
 
     @classmethod
     def describe_config(cls) -> dict[str, str]:
