@@ -47,6 +47,12 @@ class Stopping(Batch):
             raise Stop
         return self
 
+    @action
+    def save(self, path: str) -> Stopping:
+        assert self.pipeline is not None
+        self.pipeline.get_model_by_name("m").save(path)
+        return self
+
 
 def rows(n_features: int = 6, n_classes: int = 3) -> dict[str, Any]:
     """Labels that depend on the features, and weights."""
@@ -87,9 +93,9 @@ def stop(made: Pipeline, at: int, folder: Path, every: Any = 1, **options: Any) 
 def kill(module: str, case: str, at: int, where: str, folder: Path) -> None:
     """Begin a run in a process that is killed at its call number `at` of what `where` names."""
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    script = "import stopped_runs; stopped_runs.be_killed()"
     killed = subprocess.run(
-        [sys.executable, "-c", "import stopped_runs; stopped_runs.be_killed()"]
-        + [module, case, str(at), where, str(folder)],
+        [sys.executable, "-c", script, module, case, str(at), where, str(folder)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         timeout=100,
     )
@@ -112,7 +118,7 @@ def be_killed() -> None:
     setattr(owner, name, _deadly(method, int(at)))
     made = import_module(module).CASES[case]()
     if where == "save":
-        made = made.save_model("m", Path(folder).with_suffix(".model"))
+        made = made.save(str(Path(folder).with_suffix(".model")))
     made.run(**RUN, checkpoint=folder, checkpoint_every=2, prefetch=2)
 
 

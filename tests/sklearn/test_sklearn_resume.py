@@ -46,7 +46,7 @@ def test_the_pipeline_that_was_stopped_can_go_on_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "where", "at"),
     [
-        ("network", "batch", 9),
+        pytest.param("network", "batch", 9, marks=pytest.mark.slow),
         ("forest", "archive", 20),
         pytest.param("sgd", "checkpoint", 4, marks=pytest.mark.slow),
         pytest.param("sgd", "save", 9, marks=pytest.mark.slow),
@@ -61,6 +61,6 @@ def test_a_killed_run_goes_on_to_the_bit(case: str, where: str, at: int, tmp_pat
     if where == "save":
         saved = folder.with_suffix(".model")
         load_model(saved)  # the one before: whole
-        made = made.save_model("m", saved)
+        made = made.save(str(saved))
     assert result(made.resume(folder)) == never_stopped(case)
     assert {each.name[:10] for each in folder.iterdir()} == {"checkpoint"}

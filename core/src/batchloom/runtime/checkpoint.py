@@ -18,10 +18,10 @@ from batchloom.definition import DeclareModel
 from batchloom.errors import CheckpointError, CheckpointMismatchError
 from batchloom.expressions import has_expressions
 from batchloom.models.manifest import split_config
+from batchloom.plain import read_plain, write_plain
 from batchloom.randomness import model_seed
 from batchloom.runtime import checkpoint_files as files
 from batchloom.runtime.fingerprint import differences, fingerprint
-from batchloom.plain import read_plain, write_plain
 from batchloom.runtime.source import Place
 from batchloom.runtime.state import Failure
 from batchloom.runtime.view import RunningPipeline
