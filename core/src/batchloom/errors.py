@@ -8,7 +8,7 @@ type and gains a note of where it happened. ::
     │   ├── UnknownActionError (AttributeError)
     │   ├── UnknownArgumentError (TypeError)
     │   ├── UnknownComponentError (AttributeError)
-    │   ├── UnknownVariableError
+    │   ├── UnknownVariableError (KeyError)
     │   ├── UnknownModelError              a name that no init_model or import_model of the pipeline made
     │   └── UnknownDestinationError        save_to or append_to names nothing
     ├── DefinitionError (ValueError)       a pipeline that cannot mean what it says
@@ -98,7 +98,7 @@ class UnknownComponentError(UnknownNameError, AttributeError):
     """A component that the batch does not have."""
 
 
-class UnknownVariableError(UnknownNameError):
+class UnknownVariableError(UnknownNameError, KeyError):
     """A pipeline variable that was never declared."""
 
 
