@@ -140,7 +140,9 @@ class Batch:
             )
 
     def __getitem__(self, item: Any) -> Any:
-        """Give one item (an int: a named tuple of its components) or a smaller batch (anything else)."""
+        """Give a component (a str), an item (an int: a named tuple), or a smaller batch (anything else)."""
+        if isinstance(item, str):
+            return getattr(self, item)
         if not isinstance(item, (int, np.integer)):
             return self.take(item)
         if not -self.size <= item < self.size:
@@ -353,6 +355,8 @@ class Batch:
         made = object.__new__(type(self))
         kept = {k: v for k, v in self.__dict__.items() if k not in self.components}
         made.__dict__.update(kept, components=names, _ids=None, _written=False)
+        if self.pipeline is not None:
+            made.__dict__["pipeline"] = self.pipeline.for_batch(made)
         return made
 
     def _fill_from(self, batches: list[Batch], positions: Positions | None = None) -> None:
