@@ -96,7 +96,9 @@ def steps() -> st.SearchStrategy[Any]:
     repeat = st.tuples(st.sampled_from(COMPOUND), st.just("repeat"), st.integers(0, 3))
     chance = st.tuples(st.sampled_from(COMPOUND), st.just("chance"), st.integers(1, 3))
     fail = st.tuples(st.sampled_from(sorted(EXCEPTIONS)), st.just("fail"), st.integers(2, 40))
-    return st.lists(st.one_of(once, once, once, repeat, chance, fail), min_size=2, max_size=8).map(tuple)
+    return st.lists(st.one_of(once, once, once, repeat, chance, fail), min_size=2, max_size=8).map(
+        tuple
+    )
 
 
 def options() -> st.SearchStrategy[dict[str, Any]]:

@@ -19,7 +19,7 @@ LIBRARIES = {
     "batchloom": {"numpy", "pluggy", "importlib-metadata", "packaging"},
     "batchloom-sklearn": {"batchloom", "joblib", "numpy", "scikit-learn", "scipy", "skops"},
     "batchloom-xgboost": {"batchloom", "numpy", "xgboost"},
-    "batchloom-tf": {"batchloom", "numpy", "tensorflow", "keras"},
+    "batchloom-tf": {"batchloom", "numpy", "packaging", "tensorflow", "keras"},
     "batchloom-mlflow": {"batchloom", "numpy", "mlflow-skinny"},
 }
 ENTRY_POINTS = {
