@@ -165,7 +165,7 @@ class Work:
     def refuse(self, exc: BaseException) -> None:
         """Take over why nothing more gets prepared."""
         missing = self.portion.count - len(self._done)
-        self.accept([Prepared(Problem(exc, None))] * missing, 0.0)
+        self.accept([Prepared(Problem(exc))] * missing, 0.0)
 
     def ready(self, position: int) -> bool:
         """Tell whether a batch is prepared and can go on without its turn."""
@@ -188,7 +188,7 @@ class Work:
             self.monitor.wait_until(lambda: len(self._done) > position)
         found, self._done[position] = self._done[position], None
         assert found is not None
-        return self._linked(found, position) if found.holds else self._again(position)
+        return self._linked(found) if found.holds else self._again(position)
 
     def _ahead(self, position: int) -> Prepared:
         """Prepare a batch ahead of its turn."""
@@ -204,7 +204,6 @@ class Work:
         return self._attempt(position, None, again=True)
 
     def _attempt(self, position: int, turn: Turn | None, again: bool = False) -> Outcome:
-        batch = None
         try:
             batch = self.portion.batch(position, again)
             batch.__dict__["pipeline"] = RunningPipeline(self._prepare.state, batch, turn)
@@ -214,16 +213,11 @@ class Work:
                 raise
             if isinstance(exc, RunCancelledError) and exc.monitor is self.monitor:
                 raise
-            return Problem(exc, batch)
+            return Problem(exc)
 
-    def _linked(self, prepared: Prepared, position: int) -> Outcome:
+    def _linked(self, prepared: Prepared) -> Outcome:
         """Link what another process has prepared to this one."""
         outcome = prepared.outcome
-        if isinstance(outcome, BaseException):
-            try:
-                return Problem(outcome, self.portion.batch(position, again=True))
-            except BaseException as exc:
-                return Problem(exc, None)
         assert outcome is not None
         if isinstance(outcome, Batch) and outcome.pipeline is None:
             outcome.__dict__["pipeline"] = RunningPipeline(self._prepare.state, outcome)
@@ -365,7 +359,7 @@ class Stage:
         try:
             return perform(self._act, outcome) if self._act else outcome
         except BaseException as exc:
-            self._on_problem(Problem(exc, outcome))
+            self._on_problem(Problem(exc))
             return None
 
 
