@@ -8,7 +8,7 @@ type and gains a note of where it happened. ::
     │   ├── UnknownActionError (AttributeError)
     │   ├── UnknownArgumentError (TypeError)
     │   ├── UnknownComponentError (AttributeError)
-    │   ├── UnknownVariableError
+    │   ├── UnknownVariableError (KeyError)
     │   ├── UnknownModelError              a name that no init_model or import_model of the pipeline made
     │   └── UnknownDestinationError        save_to or append_to names nothing
     ├── DefinitionError (ValueError)       a pipeline that cannot mean what it says
@@ -75,8 +75,9 @@ class UnknownNameError(BatchloomError, LookupError):
     ) -> None:
         names = sorted({str(each) for each in known})
         head = f"unknown {kind} {name!r}" + (f" {where}" if where else "")
-        parts = [head + nearest(str(name), names), listing(kind, names), hint]
-        super().__init__(". ".join(part for part in parts if part))
+        asked = head + (nearest(str(name), names) or ".")
+        known_too = listing(kind, names) + ("." if hint else "")
+        super().__init__(" ".join(part for part in (asked, known_too, hint) if part))
         self.kind, self.known = kind, names
         self.asked = str(name)
 
@@ -97,7 +98,7 @@ class UnknownComponentError(UnknownNameError, AttributeError):
     """A component that the batch does not have."""
 
 
-class UnknownVariableError(UnknownNameError):
+class UnknownVariableError(UnknownNameError, KeyError):
     """A pipeline variable that was never declared."""
 
 

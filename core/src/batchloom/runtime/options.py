@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from batchloom.errors import DefinitionError, UnknownArgumentError
-from batchloom.ordering import Shuffle, check_seed
+from batchloom.ordering import Shuffle, check_seed, check_shuffle
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -54,6 +54,7 @@ class RunOptions:
         if self.n_epochs is not None:
             _check_count("n_epochs", self.n_epochs, least=0, also=", or None for no end")
         _check_count("prefetch", self.prefetch, least=0)
+        check_shuffle(self.shuffle)
         check_seed(self.seed)
         for name in ("drop_last", "bar"):
             if not isinstance(getattr(self, name), bool):
