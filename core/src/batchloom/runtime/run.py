@@ -27,10 +27,12 @@ from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
 from batchloom.runtime.pools import acts_here, check_executor, depth_of, is_elsewhere, make_pool
 from batchloom.runtime.progress import Bar
+from batchloom.runtime.rebatching import Rebatcher
 from batchloom.runtime.source import DatasetPortion, EpochEnd, Place, RunEnd, Source
-from batchloom.runtime.stages import Pool, Preparation, Rebatcher, Stage
+from batchloom.runtime.stages import Stage
 from batchloom.runtime.state import Failure, State
 from batchloom.runtime.view import RunningPipeline
+from batchloom.runtime.work import Pool, Preparation
 
 if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
