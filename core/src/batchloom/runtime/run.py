@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import sys
+import warnings
 import weakref
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -228,10 +229,14 @@ class Run:
         if not isinstance(item, EpochEnd):
             return True
         last = item.last
+        told_wrongly: list[str] = []
         # Those that may end the run come first: the others are told truly whether this is the end.
         for handle in sorted(self.begun.values(), key=lambda each: not each.may_stop_training):
             last = last or any(each.stop_training for each in self.begun.values())
             output = handle.end_epoch(item.epoch, last)
+            if handle.stop_training and not handle.may_stop_training and not last:
+                _warn_of_undeclared_stop(handle, told_wrongly)
+            told_wrongly += [] if last or handle.may_stop_training else [handle.label]
             if output is not None:
                 for call in self.plan.trainings:
                     if call.name == handle.name and call.destinations:
@@ -272,3 +277,15 @@ class Run:
         if self._source.epochs is None or rebatched:
             return None
         return self._source.batches * self._source.epochs
+
+
+def _warn_of_undeclared_stop(handle: ModelHandle, told: list[str]) -> None:
+    """Say that models which learn at the end of a run were not told that this is it."""
+    if told:
+        warnings.warn(
+            f"{handle.label} ended the run in its end of epoch, after {', '.join(told)} had been told that "
+            "the run goes on: what they gathered for the run's end is not learned. A model class that "
+            "does this declares may_stop_training = True, and is then asked first",
+            RuntimeWarning,
+            stacklevel=2,
+        )
