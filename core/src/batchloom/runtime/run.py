@@ -21,16 +21,18 @@ from batchloom.models.runs import PipelineRun, doing
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
-from batchloom.runtime.operations import perform, step_of, traceback_taken
+from batchloom.runtime.operations import origin_of, perform, traceback_taken
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
 from batchloom.runtime.pools import acts_here, check_executor, depth_of, is_elsewhere, make_pool
 from batchloom.runtime.progress import Bar
+from batchloom.runtime.rebatching import Rebatcher
 from batchloom.runtime.source import DatasetPortion, EpochEnd, Place, RunEnd, Source
-from batchloom.runtime.stages import Pool, Preparation, Rebatcher, Stage
+from batchloom.runtime.stages import Stage
 from batchloom.runtime.state import Failure, State
 from batchloom.runtime.view import RunningPipeline
+from batchloom.runtime.work import Pool, Preparation
 
 if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
@@ -251,11 +253,11 @@ class Run:
 
     def _on_problem(self, problem: Problem) -> None:
         """Raise what went wrong, or record it where the user said so."""
-        exc, batch = problem.exception, problem.batch
+        exc, origin = problem.exception, origin_of(problem.exception)
         skips = isinstance(exc, SkipBatch) or self.options.on_error == "skip"
-        if batch is None or not skips or not isinstance(exc, Exception):
+        if origin is None or not skips or not isinstance(exc, Exception):
             raise exc
-        where = batch.epoch, batch.number, batch.indices, step_of(exc)
+        where = origin.epoch, origin.number, origin.indices, origin.step
         self.state.failures.append(Failure(*where, exc, traceback_taken(exc)))
 
     def _close(self, pool: Pool | None, finished: bool) -> None:
