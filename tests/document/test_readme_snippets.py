@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -60,14 +62,34 @@ def snippets(page: Path) -> Iterator[Snippet]:
         )
 
 
+@contextmanager
+def tracked() -> Iterator[None]:
+    """Switch tracking on for a page, as it is for who has installed it (see tests/conftest.py)."""
+    import mlflow
+
+    from batchloom.models import registry
+
+    before = mlflow.get_tracking_uri()
+    try:
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            patch.delenv("BATCHLOOM_DISABLE_PLUGINS")
+            patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+            registry.refresh()
+            yield
+    finally:
+        mlflow.set_tracking_uri(before)
+        registry.refresh()
+
+
 @pytest.mark.parametrize("page", [each for each in PAGES if any(snippets(each))], ids=title)
 def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)  # where classes and actions are looked up
     monkeypatch.chdir(tmp_path)
-    for snippet in snippets(page):
-        if snippet.excuse is None:
-            snippet.run(vars(module))
+    with tracked() if "mlflow" in title(page) else nullcontext():
+        for snippet in snippets(page):
+            if snippet.excuse is None:
+                snippet.run(vars(module))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
