@@ -12,7 +12,7 @@ import stopped_runs as runs
 from batchloom.models import load_model
 
 pytest.importorskip("tensorflow")
-from stopped_tf import CASES, result
+from stopped_tf import CASES, CHAIN, result
 
 pytestmark = pytest.mark.tf
 
@@ -67,3 +67,19 @@ def test_a_killed_run_goes_on_to_the_bit(case: str, where: str, at: int, tmp_pat
         made = made.save(str(saved))
     assert result(made.resume(folder)) == never_stopped(case)
     assert {each.name[:10] for each in folder.iterdir()} == {"checkpoint"}
+
+
+def test_a_callback_that_cannot_be_kept_is_named_before_anything_is_lost(tmp_path: Path) -> None:
+    import keras
+
+    from batchloom.errors import CheckpointError
+
+    class Opaque(keras.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.seen = object()
+
+    config = {**CHAIN, "callbacks": [Opaque()]}
+    made = runs.pipeline("tf/Sequential", config, runs.rows())
+    with pytest.raises(CheckpointError, match="Opaque keeps 'seen'.*get_state"):
+        made.run(**runs.RUN, checkpoint=tmp_path, checkpoint_every=1)
+    assert not list(tmp_path.iterdir())

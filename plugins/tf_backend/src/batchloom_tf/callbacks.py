@@ -12,6 +12,7 @@ from batchloom_tf.library import keras
 from batchloom_tf.outputs import scalar
 
 _OF_THE_RUN = ("_model", "params")
+_COMPARISONS = ("less", "greater")
 
 
 class Callbacks:
@@ -34,6 +35,7 @@ class Callbacks:
                 raise ModelConfigError(
                     f"config['callbacks'] has {each!r}, which is no keras.callbacks.Callback"
                 )
+        self._made_with = [dict(vars(each)) for each in self.callbacks]
         self._network: Any = None
         self._n_epochs: int | None = None
         self._reset()
@@ -91,7 +93,7 @@ class Callbacks:
             "begun": self._network is not None,
             "place": (self._epoch, self._batch, self._rows, self._sums),
             "stops": self._network is not None and self._stops(),
-            "callbacks": [_state_of(each) for each in self.callbacks],
+            "callbacks": list(map(_state_of, self.callbacks, self._made_with)),
         }
 
     def restore(self, network: Any, kept: Mapping[str, Any]) -> None:
@@ -126,23 +128,39 @@ class Callbacks:
         self._sums: dict[str, float] = {}
 
 
-def _state_of(callback: Any) -> Any:
+def _state_of(callback: Any, made_with: Mapping[str, Any]) -> Any:
     if hasattr(callback, "get_state"):
         return callback.get_state()
-    kept = {k: each for k, each in vars(callback).items() if k not in _OF_THE_RUN}
-    strange = [key for key, each in kept.items() if not (callable(each) or is_plain(each))]
-    if strange and not type(callback).__module__.startswith("keras."):  # its own open files anew
-        title, name = type(callback).__qualname__, strange[0]
-        raise CheckpointError(
-            f"the callback {title} keeps {name!r}, a {type(kept[name]).__qualname__}, which a "
-            f"checkpoint cannot hold. Give {title} the methods get_state(), which returns plain "
-            "data, and set_state(state)"
-        )
-    return {key: each for key, each in kept.items() if is_plain(each)}
+    own = {key: each for key, each in vars(callback).items() if key not in _OF_THE_RUN}
+    kept = {key: each for key, each in own.items() if is_plain(each)}
+    if _is_keras_own(callback):
+        # Chosen at the first epoch, when the best value so far is forgotten as well.
+        name = getattr(own.get("monitor_op"), "__name__", None)
+        return kept | ({"monitor_op": name} if name in _COMPARISONS else {})
+    for key in own.keys() - kept.keys():
+        # The definition makes a function again, if it is the one it made.
+        if not callable(own[key]) or own[key] is not made_with.get(key):
+            raise _cannot_keep(callback, key)
+    return kept
 
 
 def _restore(callback: Any, state: Any) -> None:
     if hasattr(callback, "set_state"):
         callback.set_state(state)
-    else:
-        vars(callback).update(state)
+        return
+    given = dict(state)
+    if _is_keras_own(callback) and given.get("monitor_op") in _COMPARISONS:
+        given["monitor_op"] = getattr(keras.ops, given["monitor_op"])
+    vars(callback).update(given)
+
+
+def _is_keras_own(callback: Any) -> bool:
+    return type(callback).__module__.startswith("keras.")
+
+
+def _cannot_keep(callback: Any, key: str) -> CheckpointError:
+    title, value = type(callback).__qualname__, vars(callback)[key]
+    return CheckpointError(
+        f"the callback {title} keeps {key!r}, a {type(value).__qualname__}, which a checkpoint cannot "
+        f"hold. Give {title} the methods get_state(), which returns plain data, and set_state(state)"
+    )

@@ -32,7 +32,8 @@ def restore_numbers(network: Any, kept: Mapping[str, Any]) -> None:
     """
     _assign(_own_variables(network), kept["network"], "the network")
     if kept["optimizer"] is not None:
-        network.optimizer.build(network.trainable_variables)
+        if not network.optimizer.built:
+            network.optimizer.build(network.trainable_variables)
         _assign(network.optimizer.variables, kept["optimizer"], "the optimizer")
 
 
