@@ -81,7 +81,6 @@ def predict(handle: ModelHandle, x: Any, **given: Any) -> Any:
     return handle.predict((), {"x": x, **given})
 
 
-
 def shuffled(load: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:
     x, y = load(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(x))

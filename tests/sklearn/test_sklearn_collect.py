@@ -28,7 +28,10 @@ def test_one_fit_on_everything_to_the_bit(drive, digits):
 def test_it_fits_once_in_a_run_of_epochs_on_the_rows_of_the_last(drive, iris):
     x, y = iris
     seen = []
-    steps = [FunctionTransformer(lambda z: seen.append(len(z)) or z), RandomForestClassifier(**FOREST)]
+    steps = [
+        FunctionTransformer(lambda z: seen.append(len(z)) or z),
+        RandomForestClassifier(**FOREST),
+    ]
     handle = drive.make(make_pipeline(*steps))
     drive.train(handle, x, y, n_epochs=3)
     assert seen == [150]
@@ -37,7 +40,10 @@ def test_it_fits_once_in_a_run_of_epochs_on_the_rows_of_the_last(drive, iris):
 def test_fit_at_epoch_fits_at_the_end_of_each(drive, iris):
     x, y = iris
     seen = []
-    steps = [FunctionTransformer(lambda z: seen.append(len(z)) or z), RandomForestClassifier(**FOREST)]
+    steps = [
+        FunctionTransformer(lambda z: seen.append(len(z)) or z),
+        RandomForestClassifier(**FOREST),
+    ]
     handle = drive.make(make_pipeline(*steps), {"fit_at": "epoch"})
     drive.train(handle, x, y, n_epochs=3)
     assert seen == [150] * 3
@@ -79,7 +85,8 @@ def test_a_run_without_a_last_epoch_is_refused(drive, iris):
 
 
 @pytest.mark.parametrize(
-    ("config", "told"), [({"max_rows": 100}, "128 rows.*max_rows=100"), ({"max_bytes": 4000}, "bytes")]
+    ("config", "told"),
+    [({"max_rows": 100}, "128 rows.*max_rows=100"), ({"max_bytes": 4000}, "bytes")],
 )
 def test_bounds(drive, iris, config, told):
     handle = drive.make("sklearn/RidgeClassifier", config)
@@ -119,7 +126,9 @@ def frame(cancer):
 
 def test_data_frames_keep_names_dtypes_and_categories(drive, cancer):
     data, y = frame(cancer)
-    handle = drive.make("sklearn/HistGradientBoostingClassifier", {"max_iter": 5, "random_state": 0})
+    handle = drive.make(
+        "sklearn/HistGradientBoostingClassifier", {"max_iter": 5, "random_state": 0}
+    )
     drive.train(handle, data, y)
     theirs = HistGradientBoostingClassifier(max_iter=5, random_state=0).fit(data, y)
     assert list(handle.model.estimator.feature_names_in_) == ["radius", "texture", "area"]
@@ -199,7 +208,10 @@ def test_columns_in_another_order_are_refused(drive, cancer):
     handle = drive.make("sklearn/HistGradientBoostingClassifier")
     handle.begin_run(drive.run_info(y))
     handle.train((), {"x": data[:50], "y": y[:50]})
-    for columns, told in ((["area", "radius", "texture"], "order"), (["radius", "texture"], "area")):
+    for columns, told in (
+        (["area", "radius", "texture"], "order"),
+        (["radius", "texture"], "area"),
+    ):
         with pytest.raises(ModelInputError, match=told):
             handle.train((), {"x": data[50:][columns], "y": y[50:]})
 

@@ -10,7 +10,9 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 
 
 def test_parameters_stand_in_the_config(drive):
-    estimator = drive.make("sklearn/SGDClassifier", {"loss": "log_loss", "alpha": 0.1}).model.estimator
+    estimator = drive.make(
+        "sklearn/SGDClassifier", {"loss": "log_loss", "alpha": 0.1}
+    ).model.estimator
     assert (estimator.loss, estimator.alpha) == ("log_loss", 0.1)
 
 
@@ -59,7 +61,9 @@ def test_keys_with_defaults_can_be_listed():
     ],
 )  # fmt: skip
 def test_steps_of_a_pipeline(drive, steps):
-    pipeline = drive.make("sklearn/Pipeline", {"steps": steps, "sgdclassifier__alpha": 0.2}).model.estimator
+    pipeline = drive.make(
+        "sklearn/Pipeline", {"steps": steps, "sgdclassifier__alpha": 0.2}
+    ).model.estimator
     assert [name for name, _ in pipeline.steps] == ["normalizer", "standardscaler", "sgdclassifier"]
     assert [type(step) for _, step in pipeline.steps] == [Normalizer, StandardScaler, SGDClassifier]
     assert pipeline[-1].alpha == 0.2
@@ -122,7 +126,9 @@ def test_a_missing_parameter_is_named(drive):
 def test_what_partial_fit_would_refuse_is_found_when_it_is_built(drive, name, config, told):
     with pytest.raises(ModelConfigError, match=f"{told}.*strategy='collect'"):
         drive.make(f"sklearn/{name}", config)
-    assert "fits once" in drive.make(f"sklearn/{name}", {**config, "strategy": "collect"}).describe()
+    assert (
+        "fits once" in drive.make(f"sklearn/{name}", {**config, "strategy": "collect"}).describe()
+    )
 
 
 def test_an_estimator_that_cannot_learn_batch_by_batch_says_so(drive):

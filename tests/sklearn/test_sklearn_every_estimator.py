@@ -94,7 +94,10 @@ def check_round_trip(drive, name, path):
     loaded = load_model(path)
     assert type(loaded.estimator) is type(handle.model.estimator)
     if asked:
-        ours, theirs = drive.predict(handle, data[0], output=asked), loaded.predict(data[0], output=asked)
+        ours, theirs = (
+            drive.predict(handle, data[0], output=asked),
+            loaded.predict(data[0], output=asked),
+        )
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_equal(dense(one), dense(other))
 

@@ -122,7 +122,9 @@ def test_parameters_beside_load_that_contradict_the_file(drive, tmp_path, iris):
     drive.train(handle, *iris)
     handle.save(tmp_path / "model")
     config = {"load": True, "path": tmp_path / "model"}
-    assert drive.make("sklearn/SGDClassifier", {**config, "alpha": 0.1}).model.estimator.alpha == 0.1
+    assert (
+        drive.make("sklearn/SGDClassifier", {**config, "alpha": 0.1}).model.estimator.alpha == 0.1
+    )
     with pytest.raises(ModelConfigError, match="alpha=0.5.*alpha=0.1"):
         drive.make("sklearn/SGDClassifier", {**config, "alpha": 0.5})
 

@@ -81,7 +81,8 @@ def test_an_unknown_name_gets_the_nearest(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["BaseEstimator", "base.BaseEstimator", "_private.Thing", "linear_model.Ridge.fit", "KFold"]
+    "name",
+    ["BaseEstimator", "base.BaseEstimator", "_private.Thing", "linear_model.Ridge.fit", "KFold"],
 )
 def test_what_is_no_public_estimator_is_refused(name):
     with pytest.raises(LookupError):

@@ -30,7 +30,9 @@ def test_predictions_by_their_short_names(drive, iris, output):
 def test_the_default_is_predict_and_of_transformers_transform(drive, iris):
     x = iris[0]
     classifier = trained(drive, iris, "GaussianNB")
-    np.testing.assert_array_equal(drive.predict(classifier, x), classifier.model.estimator.predict(x))
+    np.testing.assert_array_equal(
+        drive.predict(classifier, x), classifier.model.estimator.predict(x)
+    )
     scaler = drive.make("sklearn/StandardScaler")
     drive.train(scaler, x)
     np.testing.assert_array_equal(drive.predict(scaler, x), scaler.model.estimator.transform(x))
@@ -129,7 +131,9 @@ def test_log_loss_of_probabilities(drive, iris, name):
     assert got == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"])
+@pytest.mark.parametrize(
+    "loss", ["squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"]
+)
 def test_losses_of_regressors(drive, diabetes, loss):
     x, y = diabetes
     handle = trained(drive, (x, y), "SGDRegressor", loss=loss, epsilon=30.0)

@@ -86,7 +86,9 @@ def test_digits_to_the_bit_over_epochs(drive, digits, size):
     by_hand = SGDClassifier(loss="log_loss", random_state=handle.model.estimator.random_state)
     loop(by_hand, x, y, list(drive.batches(len(x), size)) * 3)
     np.testing.assert_array_equal(handle.model.estimator.coef_, by_hand.coef_)
-    np.testing.assert_array_equal(drive.predict(handle, x, output="proba"), by_hand.predict_proba(x))
+    np.testing.assert_array_equal(
+        drive.predict(handle, x, output="proba"), by_hand.predict_proba(x)
+    )
 
 
 @pytest.mark.parametrize("name", ["SGDClassifier", "GaussianNB", "MLPClassifier", "SGDRegressor"])
@@ -172,7 +174,12 @@ def test_classes_for_an_estimator_without_them(drive):
 
 def test_a_pipeline_is_driven_step_by_step(drive, cancer):
     x, y = cancer
-    steps = [("norm", "Normalizer"), ("none", "passthrough"), ("scale", "StandardScaler"), ("clf", "SGDClassifier")]
+    steps = [
+        ("norm", "Normalizer"),
+        ("none", "passthrough"),
+        ("scale", "StandardScaler"),
+        ("clf", "SGDClassifier"),
+    ]
     handle = drive.make("sklearn/Pipeline", {"steps": steps})
     drive.train(handle, x, y, n_epochs=2)
     assert handle.describe() == "model 'Pipeline' (sklearn/Pipeline)"
@@ -190,7 +197,9 @@ def test_a_pipeline_is_driven_step_by_step(drive, cancer):
 
 def test_pipelines_inside_pipelines(drive, cancer):
     x, y = cancer
-    nested = make_pipeline(make_pipeline(MinMaxScaler(), StandardScaler()), SGDClassifier(random_state=0))
+    nested = make_pipeline(
+        make_pipeline(MinMaxScaler(), StandardScaler()), SGDClassifier(random_state=0)
+    )
     flat = make_pipeline(MinMaxScaler(), StandardScaler(), SGDClassifier(random_state=0))
     answers = []
     for pipeline in (nested, flat):

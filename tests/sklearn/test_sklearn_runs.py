@@ -98,7 +98,9 @@ def test_the_settings_of_the_caller_are_restored(drive, iris):
     assert sklearn.get_config() == before
 
 
-@pytest.mark.parametrize("name", ["SGDClassifier", "RandomForestClassifier", "KNeighborsClassifier", "MLPClassifier"])
+@pytest.mark.parametrize(
+    "name", ["SGDClassifier", "RandomForestClassifier", "KNeighborsClassifier", "MLPClassifier"]
+)
 def test_threads_may_predict_at_once(drive, digits, name):
     x, y = digits
     handle = drive.make(f"sklearn/{name}", STOCHASTIC.get(name, {}))

@@ -19,7 +19,9 @@ NAIVE_BAYES = ["BernoulliNB", "CategoricalNB", "ComplementNB", "GaussianNB", "Mu
 
 def state(estimator):
     learned = vars(estimator).items()
-    return copy.deepcopy({name: each for name, each in learned if isinstance(each, np.ndarray | list)})
+    return copy.deepcopy(
+        {name: each for name, each in learned if isinstance(each, np.ndarray | list)}
+    )
 
 
 @pytest.mark.parametrize("name", [*NAIVE_BAYES, "SGDClassifier", "MLPClassifier", "Perceptron"])
@@ -46,14 +48,18 @@ def test_labels_outside_the_classes_in_the_first_batch(drive, iris, name):
 
 def test_no_step_of_a_pipeline_learns_from_a_batch_that_is_refused(drive, iris):
     x, y = iris
-    handle = drive.make("sklearn/Pipeline", {"steps": ["StandardScaler", "GaussianNB"], "classes": [0, 1]})
+    handle = drive.make(
+        "sklearn/Pipeline", {"steps": ["StandardScaler", "GaussianNB"], "classes": [0, 1]}
+    )
     handle.train((), {"x": x[y < 2], "y": y[y < 2]})
     with pytest.raises(ModelInputError):
         handle.train((), {"x": x, "y": y})
     assert handle.model.estimator[0].n_samples_seen_ == 100
 
 
-@pytest.mark.parametrize("y", [np.array([0.5, 1.0]), np.array([np.nan, 1.0]), ["0", "1"], [None, 1]])
+@pytest.mark.parametrize(
+    "y", [np.array([0.5, 1.0]), np.array([np.nan, 1.0]), ["0", "1"], [None, 1]]
+)
 def test_labels_of_another_kind(drive, y):
     handle = drive.make("sklearn/SGDClassifier", {"classes": [0, 1]})
     with pytest.raises(ModelInputError, match="not among the classes"):
@@ -133,7 +139,9 @@ def test_a_column_of_labels_is_a_vector(drive, iris, name, column):
     x, y = iris
     answers = []
     for labels in (y, column(y)):
-        handle = drive.make(f"sklearn/{name}", {} if name == "LinearRegression" else {"random_state": 0})
+        handle = drive.make(
+            f"sklearn/{name}", {} if name == "LinearRegression" else {"random_state": 0}
+        )
         drive.train(handle, x, labels)
         answers.append(drive.predict(handle, x))
     np.testing.assert_array_equal(*answers)
@@ -146,7 +154,10 @@ def test_a_first_batch_that_is_too_small(drive, digits, name, parameter):
     x = digits[0]
     for handle in (
         drive.make(f"sklearn/{name}", {parameter: 10}),
-        drive.make("sklearn/Pipeline", {"steps": ["StandardScaler", {"class": name, "params": {parameter: 10}}]}),
+        drive.make(
+            "sklearn/Pipeline",
+            {"steps": ["StandardScaler", {"class": name, "params": {parameter: 10}}]},
+        ),
     ):
         with pytest.raises(ModelInputError, match=f"{parameter}=10.*at least 10.*batch_size"):
             handle.train((), {"x": x[:5]})
@@ -216,13 +227,19 @@ def test_numbers_that_are_none_are_found(drive, diabetes, name, where, bad):
 def test_missing_values_reach_estimators_that_know_them(drive, iris):
     x, y = iris[0].copy(), iris[1]
     x[::7, 1] = np.nan
-    handle = drive.make("sklearn/Pipeline", {"steps": ["StandardScaler", "SimpleImputer", "SGDClassifier"]})
+    handle = drive.make(
+        "sklearn/Pipeline", {"steps": ["StandardScaler", "SimpleImputer", "SGDClassifier"]}
+    )
     drive.train(handle, x, y)
     forest = drive.make("sklearn/HistGradientBoostingClassifier", {"max_iter": 2})
     drive.train(forest, x, y)
     scaler = drive.make("sklearn/StandardScaler")
     drive.train(scaler, x)
-    assert len(drive.predict(handle, x)) == len(drive.predict(forest, x)) == len(drive.predict(scaler, x))
+    assert (
+        len(drive.predict(handle, x))
+        == len(drive.predict(forest, x))
+        == len(drive.predict(scaler, x))
+    )
 
 
 def test_huge_numbers_are_finite(drive):

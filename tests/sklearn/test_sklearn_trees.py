@@ -106,7 +106,9 @@ def test_outputs_of_gradient_boosting(iris):
 def boosting(iris):
     x = iris[0].copy()
     x[:, 0] = np.round(x[:, 0])
-    return HistGradientBoostingClassifier(max_iter=2, categorical_features=[0], min_samples_leaf=3).fit(x, iris[1])
+    return HistGradientBoostingClassifier(
+        max_iter=2, categorical_features=[0], min_samples_leaf=3
+    ).fit(x, iris[1])
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,9 @@ def rewrite(path: Path, change):
 
 
 def tree_nodes(schema):
-    return [node for node in trees._objects_of_schema(schema) if node.get("__loader__") == "TreeNode"]
+    return [
+        node for node in trees._objects_of_schema(schema) if node.get("__loader__") == "TreeNode"
+    ]
 
 
 def test_arguments_that_the_constructor_of_a_tree_believes(tmp_path, iris):
