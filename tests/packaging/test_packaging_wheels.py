@@ -16,7 +16,7 @@ BACKENDS = DISTRIBUTIONS[1:]
 
 LIBRARIES = {
     "batchloom": {"numpy", "pluggy", "importlib-metadata", "packaging"},
-    "batchloom-sklearn": {"batchloom", "numpy", "scikit-learn", "skops", "threadpoolctl"},
+    "batchloom-sklearn": {"batchloom", "joblib", "numpy", "scikit-learn", "scipy", "skops"},
     "batchloom-xgboost": {"batchloom", "numpy", "xgboost"},
     "batchloom-tf": {"batchloom", "numpy", "tensorflow", "keras"},
 }

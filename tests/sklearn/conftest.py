@@ -8,20 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import datasets
+
+from batchloom import Dataset
 from batchloom.models import RunInfo
 from batchloom.models.handle import ModelHandle
 from batchloom.models.spec import ModelSpec
-from sklearn import datasets
-
-
-class Columns:
-    """The part of a dataset that a model may ask for."""
-
-    def __init__(self, **columns: Any) -> None:
-        self._columns = columns
-
-    def column(self, name: str) -> Any:
-        return self._columns[name]
 
 
 def batches(n: int, size: int) -> Iterator[slice]:
@@ -39,7 +31,7 @@ def make(model: Any, config: Mapping[str, Any] | None = None) -> ModelHandle:
 def run_info(y: Any = None, seed: int = 7, n_epochs: int | None = 1) -> RunInfo:
     if y is None:
         return RunInfo(seed=seed, n_epochs=n_epochs)
-    return RunInfo(Columns(labels=y), {"y": "labels"}, seed, n_epochs)
+    return RunInfo(Dataset(data={"labels": y}), {"y": "labels"}, seed, n_epochs)
 
 
 def train(

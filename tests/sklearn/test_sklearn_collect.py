@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from batchloom.errors import ModelConfigError, ModelInputError, ModelNotBuiltError
 from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from batchloom.errors import ModelConfigError, ModelInputError, ModelNotBuiltError
 
 FOREST = {"n_estimators": 5, "random_state": 0}
 
@@ -158,7 +159,7 @@ def test_ordered_categories_have_to_be_the_same(drive, cancer):
     handle.train((), {"x": data, "y": y})
     low = data[data["texture"] == "low"]
     low = low.assign(texture=low["texture"].cat.remove_unused_categories())
-    with pytest.raises(ModelInputError, match="'texture'.*same for all"):
+    with pytest.raises(ModelInputError, match=r"'texture'.*same for all"):
         handle.train((), {"x": low, "y": y[low.index]})
 
 

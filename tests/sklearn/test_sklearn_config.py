@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from batchloom.errors import ModelConfigError
-from batchloom.models import get_model_class
 from sklearn.linear_model import SGDClassifier
 from sklearn.preprocessing import Normalizer, StandardScaler
+
+from batchloom.errors import ModelConfigError
+from batchloom.models import get_model_class
 
 
 def test_parameters_stand_in_the_config(drive):
@@ -55,7 +56,8 @@ def test_keys_with_defaults_can_be_listed():
     [
         ["Normalizer", "StandardScaler", "SGDClassifier"],
         ["sklearn/Normalizer", StandardScaler(), SGDClassifier],
-        [("normalizer", "Normalizer"), ("standardscaler", StandardScaler), ("sgdclassifier", SGDClassifier())],
+        [("normalizer", "Normalizer"), ("standardscaler", StandardScaler),
+         ("sgdclassifier", SGDClassifier())],
         [["normalizer", "preprocessing.Normalizer"], ["standardscaler", {"class": "StandardScaler"}],
          ["sgdclassifier", {"class": "SGDClassifier", "params": {"alpha": 0.3}}]],
     ],
@@ -132,9 +134,9 @@ def test_what_partial_fit_would_refuse_is_found_when_it_is_built(drive, name, co
 
 
 def test_an_estimator_that_cannot_learn_batch_by_batch_says_so(drive):
-    with pytest.raises(ModelConfigError, match="has no partial_fit.*collect"):
+    with pytest.raises(ModelConfigError, match=r"has no partial_fit.*collect"):
         drive.make("sklearn/RandomForestClassifier", {"strategy": "partial"})
-    with pytest.raises(ModelConfigError, match="its step 'clf'.*no partial_fit"):
+    with pytest.raises(ModelConfigError, match=r"its step 'clf'.*no partial_fit"):
         steps = [("scaler", "StandardScaler"), ("clf", "SVC")]
         drive.make("sklearn/Pipeline", {"steps": steps, "strategy": "partial"})
 

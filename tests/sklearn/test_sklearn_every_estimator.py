@@ -6,14 +6,15 @@ import warnings
 
 import numpy as np
 import pytest
-from batchloom.errors import SaveError
-from batchloom.models import load_model
-from batchloom_sklearn.catalogue import ESTIMATORS
-from batchloom_sklearn.outputs import METHODS
 from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
+
+from batchloom.errors import SaveError
+from batchloom.models import load_model
+from batchloom_sklearn.catalogue import ESTIMATORS
+from batchloom_sklearn.outputs import METHODS
 
 X, Y = load_iris(return_X_y=True)
 TWO = np.column_stack([Y, Y % 2])

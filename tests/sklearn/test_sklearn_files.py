@@ -11,9 +11,6 @@ import warnings
 import joblib
 import numpy as np
 import pytest
-from batchloom.errors import ModelConfigError, SaveError, UnsafeFileError
-from batchloom.models import load_model
-from batchloom_sklearn import files
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cluster import Birch
 from sklearn.ensemble import RandomForestClassifier
@@ -21,6 +18,10 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+
+from batchloom.errors import ModelConfigError, SaveError, UnsafeFileError
+from batchloom.models import load_model
+from batchloom_sklearn import files
 
 
 class Payload:
@@ -88,13 +89,17 @@ def test_another_process_predicts_the_same(drive, tmp_path, digits):
     drive.train(handle, x, y)
     handle.save(tmp_path / "model")
     np.save(tmp_path / "x.npy", x)
-    code = f"""
+    code = """
+        import sys
+        from pathlib import Path
         import numpy as np
         from batchloom.models import load_model
-        model = load_model({str(tmp_path / "model")!r})
-        np.save({str(tmp_path / "proba.npy")!r}, model.predict(np.load({str(tmp_path / "x.npy")!r}), output="proba"))
+        folder = Path(sys.argv[1])
+        proba = load_model(folder / "model").predict(np.load(folder / "x.npy"), output="proba")
+        np.save(folder / "proba.npy", proba)
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
+    run = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    subprocess.run(run, check=True, timeout=100)
     np.testing.assert_array_equal(
         np.load(tmp_path / "proba.npy"), drive.predict(handle, x, output="proba")
     )
@@ -125,7 +130,7 @@ def test_parameters_beside_load_that_contradict_the_file(drive, tmp_path, iris):
     assert (
         drive.make("sklearn/SGDClassifier", {**config, "alpha": 0.1}).model.estimator.alpha == 0.1
     )
-    with pytest.raises(ModelConfigError, match="alpha=0.5.*alpha=0.1"):
+    with pytest.raises(ModelConfigError, match=r"alpha=0.5.*alpha=0.1"):
         drive.make("sklearn/SGDClassifier", {**config, "alpha": 0.5})
 
 
@@ -171,7 +176,7 @@ def test_what_cannot_be_pickled_either(drive, tmp_path, iris):
 def test_what_skops_cannot_write(drive, tmp_path, iris):
     handle = drive.make(Birch(n_clusters=3))
     drive.train(handle, iris[0])
-    with pytest.raises(SaveError, match="Birch.*format='joblib'"):
+    with pytest.raises(SaveError, match=r"Birch.*format='joblib'"):
         handle.save(tmp_path / "model")
     handle.save(tmp_path / "model", format="joblib")
     loaded = load_model(tmp_path / "model", allow_pickle=True)
@@ -205,7 +210,7 @@ def test_types_of_other_packages_are_vouched_for_twice(drive, tmp_path, iris, mo
     with pytest.raises(SaveError, match=r"trusted=\['acme_scaling.Halve'\]"):
         handle.save(tmp_path / "model")
     handle.save(tmp_path / "model", trusted=["acme_scaling.Halve"])
-    with pytest.raises(UnsafeFileError, match="acme_scaling.Halve"):
+    with pytest.raises(UnsafeFileError, match=r"acme_scaling.Halve"):
         load_model(tmp_path / "model")
     loaded = load_model(tmp_path / "model", trusted=["acme_scaling.Halve"])
     np.testing.assert_array_equal(loaded.predict(iris[0]), drive.predict(handle, iris[0]))

@@ -7,16 +7,17 @@ import sys
 
 import numpy as np
 import pytest
-from batchloom.errors import ModelConfigError, ModelNotFoundError
-from batchloom.models import get_model_class, list_models
-from batchloom_sklearn.catalogue import ESTIMATORS
-from batchloom_sklearn.resolver import find_estimator, resolver
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 from sklearn.utils import all_estimators
+
+from batchloom.errors import ModelConfigError, ModelNotFoundError
+from batchloom.models import get_model_class, list_models
+from batchloom_sklearn.catalogue import ESTIMATORS
+from batchloom_sklearn.resolver import find_estimator, resolver
 
 
 class Majority(ClassifierMixin, BaseEstimator):

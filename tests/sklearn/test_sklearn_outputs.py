@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from batchloom.errors import ModelInputError, UnknownNameError
-from batchloom_sklearn.metrics import get_metric
 from sklearn import linear_model, metrics
 from sklearn.base import clone
+
+from batchloom.errors import ModelInputError, UnknownNameError
+from batchloom_sklearn.metrics import get_metric
 
 METHODS = {"predict": "predict", "proba": "predict_proba", "log_proba": "predict_log_proba",
            "decision": "decision_function"}  # fmt: skip

@@ -6,7 +6,6 @@ import inspect
 
 import numpy as np
 import pytest
-from batchloom.errors import ModelConfigError, ModelInputError
 from sklearn.base import clone
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.feature_selection import SelectFromModel
@@ -17,6 +16,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 from sklearn.utils import all_estimators
+
+from batchloom.errors import ModelConfigError, ModelInputError
 
 # Every class with partial_fit that takes a table of numbers as it is, with what keeps it quick.
 QUICK = {"MLPClassifier": {"hidden_layer_sizes": (8,)}, "MLPRegressor": {"hidden_layer_sizes": (8,)},
@@ -78,9 +79,9 @@ def test_every_estimator_learns_what_a_loop_learns(drive, digits, name):
     assert_same_state(handle.model.estimator, loop(clone(handle.model.estimator), x, y, parts))
 
 
-@pytest.mark.parametrize("size", [1, 17, 64, 10_000])
-def test_digits_to_the_bit_over_epochs(drive, digits, size):
-    x, y = digits[0][:400], digits[1][:400]
+@pytest.mark.parametrize(("n", "size"), [(40, 1), (400, 17), (400, 64), (400, 10_000)])
+def test_digits_to_the_bit_over_epochs(drive, digits, n, size):
+    x, y = digits[0][:n], digits[1][:n]
     handle = drive.make("sklearn/SGDClassifier", {"loss": "log_loss"})
     drive.train(handle, x, y, size=size, n_epochs=3, seed=11)
     by_hand = SGDClassifier(loss="log_loss", random_state=handle.model.estimator.random_state)
@@ -155,7 +156,7 @@ def test_labels_may_be_texts(drive, iris):
 def test_a_column_of_measurements_is_no_column_of_labels(drive, diabetes):
     x, _ = diabetes
     handle = drive.make("sklearn/SGDClassifier")
-    with pytest.raises(ModelInputError, match="'labels'.*continuous"):
+    with pytest.raises(ModelInputError, match=r"'labels'.*continuous"):
         drive.train(handle, x, x[:, 0])
 
 
@@ -259,7 +260,7 @@ def test_a_selection_before_a_learner_is_collected(drive, digits):
     """The columns that it selects change from batch to batch."""
     steps = [("select", SelectFromModel(SGDClassifier())), ("clf", GaussianNB())]
     assert "fits once" in drive.make(Pipeline(steps)).describe()
-    with pytest.raises(ModelConfigError, match="'select'.*other columns"):
+    with pytest.raises(ModelConfigError, match=r"'select'.*other columns"):
         drive.make(Pipeline(steps), {"strategy": "partial"})
 
 
@@ -285,3 +286,13 @@ def test_regressors_learn_batch_by_batch(drive, diabetes):
     by_hand = SGDRegressor(random_state=handle.model.estimator.random_state)
     loop(by_hand, x, y, list(drive.batches(len(x), 64)) * 5)
     np.testing.assert_array_equal(handle.model.estimator.coef_, by_hand.coef_)
+
+
+def test_a_transformer_that_needs_no_fit_has_nothing_to_gather(drive, digits):
+    x = digits[0]
+    handle = drive.make("sklearn/Normalizer")
+    before = drive.predict(handle, x)
+    drive.train(handle, x)
+    np.testing.assert_array_equal(before, Normalizer().transform(x))
+    np.testing.assert_array_equal(drive.predict(handle, x), before)
+    assert "fits once" not in handle.describe()

@@ -7,12 +7,13 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from batchloom.errors import ModelInputError, UnknownArgumentError
 from scipy import sparse
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import SVC
+
+from batchloom.errors import ModelInputError, UnknownArgumentError
 
 NAIVE_BAYES = ["BernoulliNB", "CategoricalNB", "ComplementNB", "GaussianNB", "MultinomialNB"]
 
@@ -84,6 +85,20 @@ TEXTS = [
     pd.DataFrame({"a": [1.0, 2.0], "b": ["3", "4"]}),
     pd.DataFrame({"a": [1.0, 2.0], "b": ["3", "4"]}, dtype=object),
 ]
+
+
+@pytest.mark.parametrize("kind", ["string", "arrow", "polars"])
+def test_texts_in_frames_of_other_kinds(drive, kind):
+    texts = ["1.5", "2"]
+    if kind == "polars":
+        x = pytest.importorskip("polars").DataFrame({"a": [1.0, 2.0], "b": texts})
+    elif kind == "arrow":
+        dtype = pd.ArrowDtype(pytest.importorskip("pyarrow").string())
+        x = pd.DataFrame({"b": pd.array(texts, dtype=dtype)})
+    else:
+        x = pd.DataFrame({"b": pd.array(texts, dtype="string")})
+    with pytest.raises(ModelInputError, match="columns b"):
+        drive.make("sklearn/StandardScaler").train((), {"x": x})
 
 
 @pytest.mark.parametrize("x", TEXTS)
@@ -216,11 +231,11 @@ def test_numbers_that_are_none_are_found(drive, diabetes, name, where, bad):
     handle.train((), dict(given))
     before = handle.model.predict(x)
     given[where][-1] = bad
-    with pytest.raises(ValueError, match="NaN|infinity|not among"):
+    with pytest.raises(ValueError, match=r"NaN|infinity|not among"):
         handle.train((), given)
     np.testing.assert_array_equal(handle.model.predict(x), before)
     if where == "x":
-        with pytest.raises(ValueError, match="NaN|infinity"):
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
             handle.model.predict(given["x"])
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skops.io
-from batchloom.errors import UnsafeFileError
-from batchloom_sklearn import files, trees
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -24,6 +22,9 @@ from sklearn.ensemble import (
 from sklearn.neighbors import BallTree, KDTree, KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.tree._tree import Tree
+
+from batchloom.errors import UnsafeFileError
+from batchloom_sklearn import files, trees
 
 
 def with_state(tree, **changes):
@@ -232,5 +233,5 @@ def test_a_type_that_nobody_trusts(tmp_path, iris):
     buffer = io.BytesIO()
     skops.io.dump(Tree, buffer)
     (tmp_path / "estimator.skops").write_bytes(buffer.getvalue().replace(b"_tree", b"_evil"))
-    with pytest.raises(Exception, match="evil|CRC"):
+    with pytest.raises(Exception, match=r"evil|CRC"):
         files.load(tmp_path, False, ())

@@ -63,6 +63,6 @@ def test_what_is_no_model_is_not_adapted():
 
     with pytest.raises(TypeError, match=r"layers.*tf/Sequential"):
         adapt(keras.layers.Dense(3))
-    with pytest.raises(TypeError, match="no keras.Model"):
+    with pytest.raises(TypeError, match=r"no keras\.Model"):
         adapt(keras.layers.Dense)
     assert adapt(keras.Sequential)[1] == {"model": keras.Sequential}

@@ -73,7 +73,7 @@ def test_one_hot_targets_and_numbers_say_their_width(drive, digits):
 def test_a_dynamic_model_says_that_it_waits_for_its_batch(drive):
     model = drive("tf/Model", {"model": mlp, **SPARSE}, name="clf")
     assert "made from the first batch" in model.handle.describe()
-    with pytest.raises(Exception, match="'clf' is made from its first batch.*input_shape"):
+    with pytest.raises(Exception, match="'clf' is made from its first batch"):
         model.model.network
     with pytest.raises(Exception, match="first batch"):
         model.handle.save("nowhere")
@@ -104,8 +104,11 @@ def test_what_the_config_states_of_a_compiled_model_is_replaced_and_the_rest_kep
     network = model.model.network
     assert isinstance(network.optimizer, keras.optimizers.Adam)
     x, y = np.ones((6, 4)), np.array([0, 1, 2, 0, 1, 2])
-    rate, accuracy = model.train(x=x, y=y, output=["learning_rate", "accuracy"])
-    assert (rate, accuracy) == (pytest.approx(0.5), pytest.approx(1 / 3))
+    rate, accuracy, predictions = model.train(
+        x=x, y=y, output=["learning_rate", "accuracy", "predictions"]
+    )
+    right = np.mean(predictions.argmax(-1) == y)
+    assert (rate, accuracy) == (pytest.approx(0.5), pytest.approx(right))
 
 
 def test_a_subclass_with_weights_is_copied_or_says_that_it_cannot_be(drive, keras):

@@ -24,9 +24,10 @@ def classifier(drive, chain, batches):
 
 
 def test_labels_are_the_likeliest_and_proba_the_predictions(classifier, batches):
-    x, y = batches[0]
-    all_of = classifier.predict(x=x, output=["predictions", "proba", "labels", "hidden"])
-    predictions, proba, labels, hidden = all_of
+    x = batches[0][0]
+    names = ["predictions", "proba", "labels", "predict", "hidden"]
+    predictions, proba, labels, predict, hidden = classifier.predict(x=x, output=names)
+    np.testing.assert_array_equal(labels, predict)
     np.testing.assert_array_equal(predictions, proba)
     np.testing.assert_array_equal(labels, predictions.argmax(-1))
     assert labels.dtype == np.int64 and hidden.shape == (32, 16)
@@ -78,13 +79,15 @@ def test_logits_become_probabilities(drive, keras, loss, units, squash):
 
 def test_a_regression_has_no_labels(drive, keras):
     model = drive("tf/Sequential", {"layers": [keras.layers.Dense(1)], "loss": "mse"})
-    with pytest.raises(ValueError, match="no classifier's"):
-        model.predict(x=np.ones((2, 3)), output="labels")
+    x = np.ones((2, 3))
+    with pytest.raises(LookupError, match="unknown output 'labels'.*predictions"):
+        model.predict(x=x, output="labels")
+    np.testing.assert_array_equal(model.predict(x=x, output="predict"), model.predict(x=x))
 
 
 def test_unknown_names_and_targets_are_refused(classifier, batches):
     x, y = batches[0]
-    with pytest.raises(LookupError, match="unknown output 'lables'.*did you mean 'labels'"):
+    with pytest.raises(LookupError, match=r"unknown output 'lables'.*did you mean 'labels'"):
         classifier.predict(x=x, output="lables")
     with pytest.raises(LookupError, match="unknown output 'loss'"):
         classifier.predict(x=x, output="loss")

@@ -184,9 +184,10 @@ class Batch:
         """
         if name not in self.components:
             check_component_name(name, type(self))
+        self._check_rows(name, value)
+        if name not in self.components:
             self.__dict__["components"] = (*self.components, name)
-        setattr(self, name, value)
-        self.check_lengths()
+        self.__dict__[name] = value
 
     def check_lengths(self) -> None:
         """Hold the rows of the components that were written against the size of the batch.
@@ -199,14 +200,7 @@ class Batch:
         if not self.__dict__.pop("_written", False):
             return
         for name in self.components:
-            value = self.__dict__.get(name)
-            rows = self.size if value is None else row_count(value)
-            if rows != self.size:
-                found = f"{rows} rows" if rows is not None else f"no rows ({type(value).__name__})"
-                raise DataError(
-                    f"component {name!r} has {found}, but the batch has {self.size} items. To keep only "
-                    "some items return self.take(positions_or_mask)"
-                )
+            self._check_rows(name, self.__dict__.get(name))
 
     def take(self, which: Positions | slice | Sequence[Any]) -> Batch:
         """Make a batch of some of the items.
@@ -376,7 +370,7 @@ class Batch:
                 _rows=Rows.at(batches[0]._rows.dataset, joined), _start=0, _stop=len(joined)
             )
             return
-        self._own(np.concatenate([each.indices for each in batches]), batches, positions)
+        self._own(stack_rows([each.indices for each in batches]), batches, positions)
 
     def _own(self, ids: Ids, batches: list[Batch], positions: Positions | None) -> None:
         """Hold everything itself, because the items come from several datasets."""
@@ -386,6 +380,15 @@ class Batch:
                 value = stack_rows([getattr(each, name) for each in batches])
                 self.__dict__[name] = value if positions is None else take_rows(value, positions)
         self.__dict__.update(_rows=None, _ids=ids, _start=0, _stop=len(ids))
+
+    def _check_rows(self, name: str, value: Any) -> None:
+        rows = self.size if value is None else row_count(value)
+        if rows != self.size:
+            found = f"{rows} rows" if rows is not None else f"no rows ({type(value).__name__})"
+            raise DataError(
+                f"component {name!r} has {found}, but the batch has {self.size} items. To keep only "
+                "some items return self.take(positions_or_mask)"
+            )
 
     def _positions(self) -> Positions:
         return self._of_rows().positions_of(self._start, self._stop)

@@ -59,6 +59,10 @@ class ArrayColumn:
     def whole(self) -> Any:
         return self._data
 
+    def __reduce__(self) -> tuple[type[ArrayColumn], tuple[Any]]:
+        # Pickled as two arrays, the data would travel twice; and of a memory map, a copy of all of it.
+        return ArrayColumn, (self._data,)
+
 
 class PandasColumn:
     """A pandas Series or DataFrame; rows keep their type, labels and dtypes."""
@@ -232,7 +236,18 @@ def stack_rows(values: list[Any]) -> Any:
         return sys.modules["scipy.sparse"].vstack(values, format="csr")
     if library == "pyarrow":
         return _stack_arrow(sys.modules[library], values)
-    return np.concatenate([np.asarray(each) for each in values])
+    if isinstance(first, np.ma.MaskedArray):
+        masked: Any = np.ma
+        return masked.concatenate(values)
+    arrays = [
+        array_of(each) if isinstance(each, (list, tuple)) else np.asarray(each) for each in values
+    ]
+    if len({each.shape[1:] for each in arrays}) > 1:  # each item is of a shape of its own
+        return _objects([row for each in arrays for row in each])
+    kinds = {each.dtype.kind for each in arrays}
+    if len(kinds) > 1 and kinds & {"U", "S"}:  # numbers would become strings
+        arrays = [each.astype(object) for each in arrays]
+    return np.concatenate(arrays)
 
 
 def _stack_arrow(pa: Any, values: list[Any]) -> Any:

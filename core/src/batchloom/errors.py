@@ -33,6 +33,8 @@ type and gains a note of where it happened. ::
     │   ├── CorruptFileError (ValueError)
     │   ├── UnsafeFileError (ValueError)   loading it would run code or read outside the file
     │   └── FormatVersionError (ValueError)
+    ├── CheckpointError                a run that cannot be kept, or cannot go on
+    │   └── CheckpointMismatchError (ValueError)  kept by another definition, other data or options
     └── WorkerError (RuntimeError)         a worker process that was lost or cannot be given its work
 
     SkipBatch                              raised by an action: leave this batch out, and say so
@@ -193,6 +195,14 @@ class UnsafeFileError(SavedModelError, ValueError):
 
 class FormatVersionError(SavedModelError, ValueError):
     """A saved model written by a newer version of Batchloom or of a backend."""
+
+
+class CheckpointError(BatchloomError):
+    """A run that cannot be kept in a checkpoint, or cannot go on from one."""
+
+
+class CheckpointMismatchError(CheckpointError, ValueError):
+    """A checkpoint of another definition, other data or other options."""
 
 
 class WorkerError(BatchloomError, RuntimeError):

@@ -168,6 +168,12 @@ def find_expressions(value: Any) -> Iterator[Expression]:
             yield from find_expressions(each)
 
 
+def has_expressions(value: Any) -> bool:
+    """Tell whether there is an expression in a value."""
+    # Not any(): an expression refuses to be asked whether it is true.
+    return next(find_expressions(value), None) is not None
+
+
 def evaluate(value: Any, batch: Batch | None, pipeline: Surroundings) -> Any:
     """Replace the expressions in a value, also inside dicts, lists and tuples, by what they stand for."""
     return replace(

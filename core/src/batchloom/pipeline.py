@@ -78,6 +78,13 @@ class Pipeline(Builder):
             Show a progress bar.
         on_error : {"raise", "skip"}, default "raise"
             ``"skip"`` leaves out a batch that fails, and records it in `failures`.
+        checkpoint : path, optional
+            A folder. The state of the run is kept there from time to time, and a run that finds a
+            checkpoint of its own there goes on from it, with the result it would have had without the
+            stop. What is kept is plain data; no code is run when it is read.
+        checkpoint_every : int, timedelta or "epoch", default "epoch"
+            Batches, time, or the end of each epoch. A pipeline that rebatches is kept at the end of
+            epochs only.
         lazy : bool, default False
             Do not run; return a pipeline that remembers these options, for a ``run()`` without any.
 
@@ -97,6 +104,31 @@ class Pipeline(Builder):
         for _ in self._batches(chosen):
             pass
         return self
+
+    def resume(self, folder: str | Path, **options: Unpack[RunKeywords]) -> Pipeline:
+        """Go on with a run from its newest checkpoint, to its end.
+
+        Parameters
+        ----------
+        folder : path
+            The one that ``run(..., checkpoint=...)`` was given.
+        **options : object
+            Those of `run` that the result does not depend on (``prefetch``, ``executor``, ``bar``,
+            ``checkpoint_every``), and a `shuffle` that was a callable.
+
+        Returns
+        -------
+        Pipeline
+            This pipeline.
+
+        Raises
+        ------
+        CheckpointError
+            If there is no checkpoint, or it is one of another definition or other data.
+        """
+        from batchloom.runtime.checkpoint import resumed_options
+
+        return self.run(**{**resumed_options(Path(folder)), **options, "checkpoint": folder})
 
     def gen_batch(
         self, batch_size: int | None = None, **options: Unpack[RunKeywords]

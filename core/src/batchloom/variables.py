@@ -143,4 +143,7 @@ def is_immutable(value: Any) -> bool:
     """Tell whether nobody can change a value in place."""
     if type(value) is tuple:
         return all(map(is_immutable, value))
-    return type(value) in IMMUTABLE or isinstance(value, np.generic)
+    # A structured scalar is a view of its record.
+    return type(value) in IMMUTABLE or (
+        isinstance(value, np.generic) and not isinstance(value, (np.void, np.object_))
+    )

@@ -49,6 +49,9 @@ class BaseModel:
         Arguments that are plain options: a string there is never looked up.
     predict_is_thread_safe : bool
         Whether several threads may predict at once.
+    may_stop_training : bool
+        Whether `_end_epoch` may set `stop_training`. Such models get their end of epoch before the
+        others, which are then told truly whether it is the last.
     load_needs_build : bool
         Whether a model is built before it is loaded. If False, ``load=True`` skips the build, and
         ``build=True`` beside it is an error.
@@ -70,6 +73,7 @@ class BaseModel:
     data_args: ClassVar[tuple[str, ...]] = ()
     literal_args: ClassVar[tuple[str, ...]] = ()
     predict_is_thread_safe: ClassVar[bool] = False
+    may_stop_training: ClassVar[bool] = False
     load_needs_build: ClassVar[bool] = True
     library: ClassVar[str | None] = None
 
@@ -182,6 +186,32 @@ class BaseModel:
 
     def _abandon_run(self) -> None:
         """Drop what was gathered: the run ended early."""
+
+    def _save_checkpoint(self, path: Path) -> None:
+        """Write all that the model needs to go on in the middle of a run: override if it gathers.
+
+        What `_save` writes, unless the model keeps more than that from batch to batch, such as data
+        that it has gathered, or may be asked before there is anything for `_save` to write.
+        """
+        self._save(path)
+
+    def _load_checkpoint(self, path: Path) -> None:
+        """Read what `_save_checkpoint` wrote; called after `_begin_run`."""
+        self._load(path)
+
+    @classmethod
+    def _check_config(cls, config: Mapping[str, Any]) -> None:
+        """Refuse a config that no model could be made from, when the pipeline is written: override.
+
+        Parameters
+        ----------
+        config : mapping
+            As given to ``init_model``, without the entries that are (or hold) expressions.
+
+        Raises
+        ------
+        ModelConfigError
+        """
 
     @classmethod
     def _capture_settings(cls) -> Callable[[], AbstractContextManager[Any]] | None:

@@ -52,6 +52,14 @@ class BaseModelCalls:
         """Drop what the run has gathered."""
         self.model._abandon_run()
 
+    def save_checkpoint(self, directory: Path) -> None:
+        """Write all that the model needs to go on."""
+        self.model._save_checkpoint(directory)
+
+    def load_checkpoint(self, directory: Path) -> None:
+        """Read what it needs to go on."""
+        self.model._load_checkpoint(directory)
+
     def describe(self) -> str:
         """Say in a clause how the model is trained."""
         return self.model._describe()
@@ -96,6 +104,14 @@ class ProtocolCalls:
     def abandon_run(self) -> None:
         """Drop what the run has gathered, if the object can."""
         self._optional("abandon_run")
+
+    def save_checkpoint(self, directory: Path) -> None:
+        """Write all that the object needs to go on: what it saves."""
+        self.model.save(directory)
+
+    def load_checkpoint(self, directory: Path) -> None:
+        """Read what it needs to go on."""
+        self.model.load(directory)
 
     def describe(self) -> str:
         """Say nothing: the protocol has no words for it."""

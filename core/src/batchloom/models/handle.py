@@ -83,6 +83,11 @@ class ModelHandle:
         return bool(getattr(self.calls.model, "predict_is_thread_safe", False))
 
     @property
+    def may_stop_training(self) -> bool:
+        """Whether the model can ask for the run to end at the end of an epoch."""
+        return bool(getattr(self.calls.model, "may_stop_training", False))
+
+    @property
     def stop_training(self) -> bool:
         """Whether the model asks for the run to end after this epoch."""
         return bool(getattr(self.calls.model, "stop_training", False))
@@ -155,6 +160,18 @@ class ModelHandle:
                     f"{self.label} cannot be saved: it has not been built, loaded or trained yet"
                 )
             lifecycle.save_model(self, path, kwargs)
+
+    def save_checkpoint(self, directory: Path) -> None:
+        """Have the model write all that it needs to go on in the middle of a run."""
+        with self._operation(self.lock.write()):
+            self.calls.save_checkpoint(directory)
+
+    def load_checkpoint(self, directory: Path) -> None:
+        """Have the model read what `save_checkpoint` wrote."""
+        with self._operation(self.lock.write()):
+            self.version += 1
+            self.calls.load_checkpoint(directory)
+            self.is_built = True
 
     def describe(self) -> str:
         """Say in a line what the model is."""

@@ -72,7 +72,7 @@ class RunInfo:
         The run's dataset; ``dataset.column(name)`` is a whole column, its own rows only.
     columns : mapping of str to str
         The argument of ``train`` and the dataset column that it is taken from, where that is known:
-        ``{"y": "labels"}``.
+        ``{"y": "labels"}``. Entries of a dict go by both names: ``{"feed_dict.y": "labels"}``.
     seed : int, optional
         Derived from the run's seed and the model's name, for a library's ``random_state`` that
         nobody has set.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import DefinitionError, ModelConfigError
+from batchloom.expressions import has_expressions
 from batchloom.models.base import BaseModel
 from batchloom.models.protocol import check_model_class, missing_methods, takes
 
@@ -75,6 +76,12 @@ class ModelSpec:
         """
         _check_given(name, config)
         given = dict(config or {})
+        spec = cls._resolved(model, name, given)
+        spec._check_config()
+        return spec
+
+    @classmethod
+    def _resolved(cls, model: Any, name: str | None, given: dict[str, Any]) -> ModelSpec:
         if isinstance(model, str):
             return cls._of_name(model, name, given)
         model = _unwrapped(model)
@@ -83,6 +90,18 @@ class ModelSpec:
         if not isinstance(model, type) and _is_model_class(type(model)):
             return cls._of_instance(model, name, given)
         return cls._of_foreign(model, name, given)
+
+    def _check_config(self) -> None:
+        from batchloom.models.handle import add_note_once
+
+        check = getattr(self.model_class, "_check_config", None)
+        if not callable(check) or self.instance is not None:
+            return
+        try:
+            check({key: each for key, each in self.config.items() if not has_expressions(each)})
+        except Exception as exc:
+            add_note_once(exc, self.describe())
+            raise
 
     @classmethod
     def of(cls, model: Any) -> ModelSpec:

@@ -18,7 +18,17 @@ JOIN_SECONDS = 1.0
 
 
 class RunCancelledError(BaseException):
-    """Ends a wait in a worker when its run is over. Never seen by users."""
+    """Ends a wait in a worker when its run is over. Never seen by users.
+
+    Parameters
+    ----------
+    monitor : Monitor
+        Of the run that is over: runs can be nested.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        super().__init__()
+        self.monitor = monitor
 
 
 class Monitor:
@@ -43,7 +53,7 @@ class Monitor:
             try:
                 while not holds():
                     if self.cancelled:
-                        raise RunCancelledError
+                        raise RunCancelledError(self)
                     self._condition.wait()
             finally:
                 self._waiting -= 1
@@ -59,33 +69,6 @@ class Monitor:
         with self._condition:
             self.cancelled = True
             self._condition.notify_all()
-
-
-class Turn:
-    """A batch's turn to use what is shared: it comes when every batch before it is done."""
-
-    __slots__ = ("_position", "_work", "may_read_ahead")
-
-    def __init__(self, work: InTurns, position: int, may_read_ahead: bool) -> None:
-        self._work = work
-        self._position = position
-        self.may_read_ahead = may_read_ahead
-
-    @property
-    def granted(self) -> bool:
-        """Whether the turn has come."""
-        return self._work.turns_granted > self._position
-
-    def wait(self) -> None:
-        """Wait for the turn."""
-        self._work.monitor.wait_until(lambda: self.granted)
-
-
-class InTurns(Protocol):
-    """Work on several batches, which get their turns one after the other."""
-
-    monitor: Monitor
-    turns_granted: int
 
 
 class OrderedLock:
@@ -128,6 +111,8 @@ class ThreadPool:
     monitor : Monitor
     """
 
+    may_wait = True
+
     def __init__(self, threads: int, monitor: Monitor) -> None:
         self._most = threads
         self._monitor = monitor
@@ -140,16 +125,16 @@ class ThreadPool:
         if len(self._threads) < self._most:
             name = f"batchloom-prefetch-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
-            thread.start()
+            # First known, then started: Ctrl-C between the two leaves nothing that `close` does not know.
             self._threads.append(thread)
+            thread.start()
 
     def close(self) -> None:
         """Stop all threads: those that wait at once, those in an action when it returns."""
-        for _ in self._threads:
-            self._jobs.put(None)
+        self._jobs.put(None)
         deadline = time.monotonic() + JOIN_SECONDS
         for thread in self._threads:
-            if thread is not threading.current_thread():
+            if thread.is_alive() and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
         alive = [each.name for each in self._threads if each.is_alive()]
         if alive:
@@ -164,5 +149,6 @@ class ThreadPool:
         while not self._monitor.cancelled:
             job = self._jobs.get()
             if job is None:
+                self._jobs.put(None)  # for the next thread
                 return
             job.run()

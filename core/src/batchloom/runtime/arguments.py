@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from batchloom.batch import Batch
 from batchloom.definition import Definition
 from batchloom.errors import ActionError, DefinitionError, UnknownComponentError
-from batchloom.expressions import Component, Expression, Variable, find_expressions, replace
+from batchloom.expressions import (
+    Component,
+    Expression,
+    Variable,
+    find_expressions,
+    has_expressions,
+    replace,
+)
 
 
 class Arguments:
@@ -68,15 +75,16 @@ class Arguments:
         return [each for each in [*self._strings(), *named] if each in known]
 
     def columns(self, known: Sequence[str]) -> dict[str, str]:
-        """Say which argument is which component, where an argument is nothing but a component."""
-        named = {name: getattr(each, "name", each) for name, each in self._given.items()}
-        return {
-            name: named[name]
-            for name, each in self._given.items()
-            if name not in self._literal_args
-            and isinstance(each, (str, Component))
-            and named[name] in known
-        }
+        """Say which argument is which component, where an argument is nothing but a component.
+
+        An entry of an argument that is a dict goes by both names: ``"feed_dict.y"``.
+        """
+        found = {}
+        for name, each in self._entries():
+            component = getattr(each, "name", each)
+            if isinstance(each, (str, Component)) and component in known:
+                found[name] = component
+        return found
 
     def check(self, components: Sequence[str]) -> None:
         """Refuse strings that stand for data and name nothing.
@@ -90,10 +98,19 @@ class Arguments:
                 if each not in components and each not in self._variables:
                     raise self._unknown(name, each, components)
 
+    def _entries(self) -> Iterator[tuple[str, Any]]:
+        for name, each in self._given.items():
+            if name in self._literal_args:
+                continue
+            if isinstance(each, Mapping):
+                yield from ((f"{name}.{key}", value) for key, value in each.items())
+            else:
+                yield name, each
+
     def _is_fixed(self, name: str, value: Any) -> bool:
         if name in self._literal_args:
-            return not any(True for _ in find_expressions(value))
-        return not any(True for _ in find_expressions(value)) and not strings_in(value)
+            return not has_expressions(value)
+        return not has_expressions(value) and not strings_in(value)
 
     def _strings(self) -> list[str]:
         looked_up = (v for name, v in self._given.items() if name not in self._literal_args)

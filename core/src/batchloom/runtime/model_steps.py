@@ -121,7 +121,7 @@ class EvaluateCall(PredictCall):
         super().__init__(step, around)
         self._metrics = step.metrics
         self._target = Arguments({"y": step.target}, None, ("y",), (), around.definition)
-        self._gathered: list[tuple[Any, Any]] = []
+        self.gathered: list[tuple[Any, Any]] = []
 
     def in_order(self, around: Surrounding) -> bool:
         return True
@@ -129,15 +129,15 @@ class EvaluateCall(PredictCall):
     def __call__(self, batch: Batch) -> Batch:
         if batch.size:
             target = self._target(batch, None)["y"]
-            self._gathered.append((_copied(target), _copied(self.predict(batch))))
+            self.gathered.append((_copied(target), _copied(self.predict(batch))))
         return batch
 
     def finish(self, variables: Variables) -> None:
         """Compute the metrics over all targets and predictions of the run, in order, and store them."""
-        if not self._gathered:
+        if not self.gathered:
             return
-        targets, predictions = zip(*self._gathered, strict=True)
-        self._gathered = []
+        targets, predictions = zip(*self.gathered, strict=True)
+        self.gathered = []
         true, predicted = stack_rows(list(targets)), stack_rows(list(predictions))
         values = {name: metric(true, predicted) for name, metric in self._metrics.items()}
         self.destinations.store_late(variables, values)

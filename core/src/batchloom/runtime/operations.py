@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -78,6 +79,20 @@ def located(exc: BaseException, label: str, batch: Batch) -> BaseException:
 def step_of(exc: BaseException) -> str:
     """Give the label of the step that an exception came from."""
     return str(getattr(exc, "_batchloom_step", "the making of the batch"))
+
+
+def traceback_taken(exc: BaseException) -> str:
+    """Take an exception's traceback away, and give it as text: its frames would keep the batch in memory."""
+    text = "".join(traceback.format_exception(exc))
+    seen: set[int] = set()
+    links: list[BaseException | None] = [exc]
+    while links:
+        link = links.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            links += [link.__cause__, link.__context__]
+    return text
 
 
 def gathering(names: Iterable[str], step: Step) -> Operation:

@@ -12,6 +12,8 @@ from batchloom.ordering import Shuffle, check_seed
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+    from datetime import timedelta
+    from os import PathLike
 
 ON_ERROR = ("raise", "skip")
 
@@ -27,6 +29,8 @@ class RunKeywords(TypedDict, total=False):
     seed: int | None
     bar: bool
     on_error: str
+    checkpoint: str | PathLike[str] | None
+    checkpoint_every: int | str | timedelta
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,8 @@ class RunOptions:
     seed: int | None = None
     bar: bool = False
     on_error: str = "raise"
+    checkpoint: str | PathLike[str] | None = None
+    checkpoint_every: int | str | timedelta = "epoch"
 
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size)
@@ -56,6 +62,8 @@ class RunOptions:
             raise DefinitionError(
                 f"on_error={self.on_error!r}: give one of {', '.join(map(repr, ON_ERROR))}"
             )
+        if self.checkpoint is not None:
+            _check_every(self.checkpoint_every)
         if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
             raise DefinitionError(
                 f"executor={self.executor!r} has no submit(): give an executor as in concurrent.futures"
@@ -104,6 +112,13 @@ class RunOptions:
 def check_batch_size(size: object) -> int:
     """Return a batch size as an int, or refuse it."""
     return _check_count("batch_size", size, least=1)
+
+
+def _check_every(every: object) -> None:
+    from datetime import timedelta
+
+    if every != "epoch" and not isinstance(every, timedelta):
+        _check_count("checkpoint_every", every, least=1, also=" (batches), a timedelta, or 'epoch'")
 
 
 def _check_count(name: str, value: object, least: int, also: str = "") -> int:

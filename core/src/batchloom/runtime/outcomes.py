@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from batchloom.batch import Batch
-from batchloom.variables import Variables
+from batchloom.runtime.turns import Read
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,40 +24,43 @@ class Problem:
     batch: Batch | None
 
 
-class NotThere:
-    """Stands for a batch that another process could not prepare: it is prepared here, at its turn."""
-
-
-NOT_THERE = NotThere()
 Outcome = Batch | Problem
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
+    """What became of a batch ahead of its turn.
+
+    Attributes
+    ----------
+    outcome : Batch, Problem, BaseException or None
+        An exception was raised in another process, where its batch is too. None: the batch has to be
+        prepared at its turn.
+    reads : sequence of Read
+        What it rests on.
+    """
+
+    outcome: Outcome | BaseException | None
+    reads: Sequence[Read] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is there, and still what it would be if it were prepared now."""
+        return self.outcome is not None and not any(each.changed() for each in self.reads)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
     """What became of a batch in another process: neither a batch nor an exception if it is not there.
 
     Attributes
     ----------
     batch : Batch or None
     exception : BaseException or None
-    reads : dict
-        The variables it read, with the values it saw.
+    reads : sequence of str
+        The variables it read.
     """
 
     batch: Batch | None = None
     exception: BaseException | None = None
-    reads: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteRead:
-    """A variable's value as another process saw it."""
-
-    variables: Variables
-    name: str
-    value: Any
-
-    def changed(self) -> bool:
-        """Tell whether it is another one now."""
-        now = self.variables[self.name]
-        return type(now) is not type(self.value) or bool(now != self.value)
+    reads: Sequence[str] = ()

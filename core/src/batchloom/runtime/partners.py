@@ -15,7 +15,6 @@ from batchloom.ordering import Order, Positions, make_order
 from batchloom.randomness import partner_seed
 from batchloom.rows import Rows
 from batchloom.runtime.operations import Operation, perform
-from batchloom.runtime.view import RunningPipeline
 from batchloom.steps import EvaluateStep, JoinStep, MergeStep, RebatchStep, TrainStep
 
 if TYPE_CHECKING:
@@ -27,17 +26,16 @@ class Partner:
     """Another pipeline, made ready to work on single batches."""
 
     def __init__(self, pipeline: Builder) -> None:
-        from batchloom.runtime.plan import compile_plan, uses_state
+        from batchloom.runtime.plan import compile_plan
 
         definition = pipeline._definition
         assert definition.dataset is not None
         self.dataset = definition.dataset
-        self.uses_state = uses_state(definition)
         self._state = pipeline._state
         self._state.variables.begin_run()
         self._state.import_models()
-        stage = compile_plan(definition, ahead=False, elsewhere=False).stages[0]
-        self._operations = [*stage.prepare, *stage.act]
+        stage = compile_plan(definition, ahead=False, acts=lambda each: False).stages[0]
+        self.operations = [*stage.prepare, *stage.act]
         self._latest: tuple[Any, Positions | None] = None, None
 
     def __call__(self, batch: Batch, joined: Batch) -> Batch:
@@ -46,8 +44,8 @@ class Partner:
         # What a partner makes depends on the run that it serves, never on one of its own.
         state.seed, state.batch_size, state.shuffled = run.seed, run.batch_size, run.shuffled
         batch.__dict__.update(number=joined.number, epoch=joined.epoch, _draws=joined._draws)
-        batch.__dict__["pipeline"] = RunningPipeline(self._state, batch)
-        return perform(self._operations, batch)
+        batch.__dict__["pipeline"] = run.beside(self._state, batch)
+        return perform(self.operations, batch)
 
     def kth_batch(self, size: int, order: Order, number: int) -> Batch:
         """Make a batch of the dataset by its number, counted over epochs without end."""
@@ -121,5 +119,12 @@ def check_partner(pipeline: Any, verb: str) -> Definition:
 
 
 def _operation(step: JoinStep | MergeStep, call: Any, partners: list[Partner]) -> Operation:
-    shared = any(each.uses_state for each in partners)
-    return Operation(step.describe(), call, step, in_order=shared, here=True)
+    inner = [each for partner in partners for each in partner.operations]
+    return Operation(
+        step.describe(),
+        call,
+        step,
+        in_order=any(each.in_order for each in inner),
+        here=True,
+        locks=frozenset[str]().union(*(each.locks for each in inner)),
+    )

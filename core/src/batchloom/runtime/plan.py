@@ -14,7 +14,7 @@ from batchloom.actions import action_mark
 from batchloom.batch import Batch
 from batchloom.definition import Declaration, Definition
 from batchloom.errors import ActionError
-from batchloom.expressions import Component, Variable, evaluate, find_expressions
+from batchloom.expressions import Component, Variable, evaluate, find_expressions, has_expressions
 from batchloom.runtime import partners
 from batchloom.runtime.destinations import Destinations
 from batchloom.runtime.model_steps import CALLS, EvaluateCall, ModelCall, TrainCall
@@ -33,7 +33,6 @@ from batchloom.steps import (
     TrainStep,
     VariableStep,
     WriteVariable,
-    flatten,
 )
 
 NOTHING = Declaration()
@@ -129,7 +128,7 @@ class Surrounding:
         return around
 
 
-def compile_plan(definition: Definition, ahead: bool, elsewhere: bool) -> Plan:
+def compile_plan(definition: Definition, ahead: bool, acts: Callable[[Operation], bool]) -> Plan:
     """Compile a definition.
 
     Parameters
@@ -138,8 +137,8 @@ def compile_plan(definition: Definition, ahead: bool, elsewhere: bool) -> Plan:
         Checked, and linked to a dataset.
     ahead : bool
         Whether batches are prepared ahead, so that it pays to gather early what is read late.
-    elsewhere : bool
-        Whether they are prepared in other processes.
+    acts : callable
+        Tells of an operation whether it acts in order even if it uses nothing shared.
     """
     around = Surrounding.of(definition)
     compiled: dict[Step, Operation] = {}
@@ -153,7 +152,7 @@ def compile_plan(definition: Definition, ahead: bool, elsewhere: bool) -> Plan:
                 compiled[step] = compile_step(step, around)
             stages[-1][1].append(compiled[step])
     shared_locks = _locks_of_several([each for _, each in stages])
-    parted = [_part(ops, shared_locks, ahead, elsewhere, around) for _, ops in stages]
+    parted = [_part(ops, shared_locks, ahead, acts, around) for _, ops in stages]
     plans = [StagePlan(*both, size) for (size, _), both in zip(stages, parted, strict=True)]
     return Plan(plans, around.calls)
 
@@ -184,7 +183,7 @@ def _action(step: ActionStep, around: Surrounding) -> Operation:
     assert around.definition.dataset is not None
     mark = action_mark(around.definition.dataset.batch_class, step.name)
     name, args, kwargs = step.name, step.args, dict(step.kwargs)
-    late = any(True for _ in find_expressions([args, kwargs]))
+    late = has_expressions([args, kwargs])
 
     def call(batch: Batch) -> Batch:
         more, keywords = args, kwargs
@@ -289,14 +288,18 @@ def _locks_of_several(stages: Sequence[Sequence[Operation]]) -> set[str]:
 
 
 def _part(
-    operations: list[Operation], shared: set[str], ahead: bool, elsewhere: bool, around: Surrounding
+    operations: list[Operation],
+    shared: set[str],
+    ahead: bool,
+    acts: Callable[[Operation], bool],
+    around: Surrounding,
 ) -> tuple[list[Operation], list[Operation]]:
     """Part the operations of a stage into those that can run ahead and those that act in order."""
 
-    def acts(each: Operation) -> bool:
-        return each.in_order or bool(each.locks & shared) or (elsewhere and each.here)
+    def stays(each: Operation) -> bool:
+        return each.in_order or bool(each.locks & shared) or acts(each)
 
-    first = next((at for at, each in enumerate(operations) if acts(each)), len(operations))
+    first = next((at for at, each in enumerate(operations) if stays(each)), len(operations))
     while True:
         # A lock that is held on both sides is held in the order of batches only if all of it acts.
         later = frozenset[str]().union(*(each.locks for each in operations[first:]))
@@ -310,8 +313,3 @@ def _part(
     if late and ahead:
         prepare = [*prepare, gathering(late, NOTHING)]
     return prepare, act
-
-
-def uses_state(definition: Definition) -> bool:
-    """Tell whether a definition's steps use anything but the batch: variables or models."""
-    return any(isinstance(each, (ModelStep, VariableStep)) for each in flatten(definition.steps))

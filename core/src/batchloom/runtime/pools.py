@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future, wait
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from batchloom.runtime.ahead import JOIN_SECONDS, Monitor, ThreadPool
 from batchloom.runtime.options import RunOptions
 
 if TYPE_CHECKING:
+    from batchloom.runtime.operations import Operation
     from batchloom.runtime.shipping import Shipment
     from batchloom.runtime.stages import Pool, Work
 
@@ -46,6 +48,16 @@ def depth_of(options: RunOptions) -> int:
     return 2 * int(workers or os.cpu_count() or 1)
 
 
+def acts_here(executor: Executor | None) -> Callable[[Operation], bool]:
+    """Say which operations an executor is not given: they act in order, in the consuming thread."""
+    if executor is None:
+        return lambda operation: False
+    if is_elsewhere(executor):
+        return lambda operation: operation.here
+    # Who holds a named lock waits for earlier batches, which nobody may do in the threads of others.
+    return lambda operation: bool(operation.locks)
+
+
 def make_pool(options: RunOptions, monitor: Monitor, shipment: Shipment | None) -> Pool | None:
     """Choose who prepares batches ahead; None for nobody."""
     if options.executor is None:
@@ -56,7 +68,13 @@ def make_pool(options: RunOptions, monitor: Monitor, shipment: Shipment | None) 
 
 
 class ExecutorPool:
-    """A user's executor whose workers are threads of this process."""
+    """A user's executor whose workers are threads of this process.
+
+    Its threads may serve other runs too, or the user may wait for them to end: no batch waits for its turn
+    in them.
+    """
+
+    may_wait = False
 
     def __init__(self, executor: Executor, monitor: Monitor) -> None:
         self._executor = executor
@@ -65,14 +83,17 @@ class ExecutorPool:
 
     def submit(self, job: Work) -> None:
         """Have the executor do some work."""
-        self._watch(self._executor.submit(job.run))
+        try:
+            self._watch(self._executor.submit(job.run))
+        except Exception as exc:
+            if job.claim():
+                job.refuse(_lost(job, exc))
 
     def close(self) -> None:
         """Take back what has not begun and wait for what has; the executor stays open."""
-        pending = set(self._futures)
-        for each in pending:
-            each.cancel()
-        wait(pending, timeout=JOIN_SECONDS)
+        # What was taken back counts as done only when a worker has seen it: this may be the worker.
+        running = [each for each in list(self._futures) if not each.cancel()]
+        wait(running, timeout=JOIN_SECONDS)
 
     def _watch(self, future: Future[Any]) -> None:
         self._futures.add(future)
@@ -92,28 +113,44 @@ class ProcessPool(ExecutorPool):
         from batchloom.runtime.source import DatasetPortion
 
         assert isinstance(job.portion, DatasetPortion)
-        future = self._executor.submit(run_errand, self._shipment.errand(job.portion))
+        job.claim()
+        try:
+            future = self._executor.submit(run_errand, self._shipment.errand(job.portion))
+        except Exception as exc:
+            job.refuse(_lost(job, exc))
+            return
         self._watch(future)
-        future.add_done_callback(lambda done: _hand_over(done, job))
+        future.add_done_callback(lambda done: self._hand_over(done, job))
 
     def close(self) -> None:
         """Take back what has not begun, wait for what has, and remove what was shipped."""
-        super().close()
-        self._shipment.close()
+        try:
+            super().close()
+        finally:
+            self._shipment.close()
+
+    def _hand_over(self, future: Future[tuple[bytes, float]], job: Work) -> None:
+        try:
+            data, seconds = future.result()
+            job.accept([self._shipment.received(each) for each in pickle.loads(data)], seconds)
+        except WorkerError as exc:
+            job.refuse(exc)
+        except BaseException as exc:
+            job.refuse(_lost(job, exc))
 
 
-def _hand_over(future: Future[tuple[bytes, float]], work: Work) -> None:
-    try:
-        data, seconds = future.result()
-        work.accept(pickle.loads(data), seconds)
-    except CancelledError:
-        return
-    except WorkerError as exc:
-        work.refuse(exc)
-    except BaseException as exc:
-        lost = WorkerError(
-            f"the executor lost batches of this run ({type(exc).__name__}: {exc}): a worker process may have "
-            "been killed, or have ended itself"
+def _lost(job: Work, exc: BaseException) -> WorkerError:
+    """Say that an executor did not do some work."""
+    portion, count = job.portion, job.portion.count
+    first = getattr(portion, "first", 0)
+    which = f"batch {first}" if count == 1 else f"batches {first} to {first + count - 1}"
+    if isinstance(exc, CancelledError):
+        reason = "it was cancelled: was the executor shut down while the run went on?"
+    else:
+        reason = (
+            f"{type(exc).__name__}: {exc}. A worker process may have been killed, for want of memory for "
+            "example, or have ended itself; or the executor was shut down"
         )
-        lost.__cause__ = exc
-        work.refuse(lost)
+    lost = WorkerError(f"the executor lost {which} of this run: {reason}")
+    lost.__cause__ = exc
+    return lost

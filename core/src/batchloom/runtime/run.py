@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-from collections.abc import Iterator
+import weakref
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchloom.batch import Batch
@@ -12,18 +16,30 @@ from batchloom.errors import SkipBatch
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
-from batchloom.runtime.operations import step_of
+from batchloom.runtime.operations import perform, step_of, traceback_taken
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
-from batchloom.runtime.pools import check_executor, depth_of, is_elsewhere, make_pool
+from batchloom.runtime.pools import acts_here, check_executor, depth_of, is_elsewhere, make_pool
 from batchloom.runtime.progress import Bar
-from batchloom.runtime.source import EpochEnd, RunEnd, Source
+from batchloom.runtime.source import DatasetPortion, EpochEnd, Place, RunEnd, Source
 from batchloom.runtime.stages import Pool, Preparation, Rebatcher, Stage
 from batchloom.runtime.state import Failure, State
+from batchloom.runtime.view import RunningPipeline
 
 if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
+    from batchloom.runtime.checkpoint import Checkpoints, Restored
+
+_open_runs: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_open_runs() -> None:
+    """End runs that nobody finished, while there still is an interpreter to end them in."""
+    for each in list(_open_runs):
+        with contextlib.suppress(ValueError):  # a daemon thread is in the middle of it
+            each.close()
 
 
 class Run:
@@ -41,20 +57,26 @@ class Run:
     def __init__(self, definition: Definition, state: State, options: RunOptions) -> None:
         assert definition.dataset is not None
         check_executor(options.executor)
-        self._definition = definition
+        self.definition = definition
         self._dataset = definition.dataset
-        self._state = state
-        self._options = options
+        self.state = state
+        self.options = options
         self._elsewhere = is_elsewhere(options.executor)
-        order, self._seed = make_order(len(self._dataset), options.shuffle, options.seed)
-        self._source = Source(self._dataset, options, order, self._seed)
+        self.order, self.seed = make_order(len(self._dataset), options.shuffle, options.seed)
         self._monitor = Monitor()
-        self._begun: dict[str, ModelHandle] = {}
+        self.begun: dict[str, ModelHandle] = {}
+        self._checkpoints: Checkpoints | None = None
+        self._restored: Restored | None = None
+        self._epoch_ended = False
+        if options.checkpoint is not None:
+            self._find_checkpoint(Path(options.checkpoint))
+        self._place = Place() if self._restored is None else self._restored.place
+        self._source = Source(self._dataset, options, self.order, self.seed, self._place)
         state.import_models()
         ahead = depth_of(options) > 0
-        self._plan = compile_plan(definition, ahead, self._elsewhere)
-        for call in self._plan.trainings:
-            call.begin = self._begin_model
+        self.plan = compile_plan(definition, ahead, acts_here(options.executor))
+        for call in self.plan.trainings:
+            call.begin = self.begin_model
 
     @property
     def is_empty(self) -> bool:
@@ -63,13 +85,20 @@ class Run:
 
     def batches(self) -> Iterator[Batch]:
         """Do the run; each batch is given out when all its steps are done."""
+        batches = self._batches()
+        _open_runs.add(batches)
+        return batches
+
+    def _batches(self) -> Generator[Batch, None, None]:
         self._begin()
         finished = self._source.epochs == 0
         pool = None
         try:
+            finished = self._restore() or finished
             pool = self._pool()
             stage = self._stages(pool)
             while not finished:
+                self._keep(stage)
                 item = stage.take()
                 if isinstance(item, Batch):
                     # What the end of an epoch does is done before its last batch is given out, so that
@@ -80,100 +109,145 @@ class Run:
                     yield item
                 else:
                     finished = self._end_epoch(item)
+            if self._checkpoints is not None:
+                self._checkpoints.write(self._place, self._source.batches, finished=True)
         finally:
             self._close(pool, finished)
 
+    def _find_checkpoint(self, folder: Path) -> None:
+        """Look for a checkpoint to go on from, which says what the order is drawn from."""
+        from batchloom.runtime.checkpoint import Checkpoints
+
+        self._checkpoints = Checkpoints(self, folder, self.options.checkpoint_every)
+        self._restored = self._checkpoints.read()
+        if self._restored is not None:
+            kept = self._restored.content["options"]
+            self.seed = kept["seed"]
+            self.order = replace(self.order, seed=kept["order_seed"])
+
+    def _restore(self) -> bool:
+        """Go back to where the checkpoint was made; tell whether that was the end."""
+        if self._restored is None:
+            return False
+        self._restored.restore(self)
+        return self._restored.finished
+
+    def first_batch(self) -> Batch:
+        """Prepare the run's first batch once more, for a model that is built of it."""
+        source = Source(self._dataset, self.options, self.order, self.seed, Place())
+        portion = source.take(1)
+        assert isinstance(portion, DatasetPortion)
+        batch = portion.batch(0)
+        batch.__dict__["pipeline"] = RunningPipeline(self.state, batch)
+        return perform(self.plan.stages[0].prepare, batch)
+
+    def _keep(self, stage: Stage) -> None:
+        """Write a checkpoint, if there is to be one here."""
+        if self._checkpoints is None:
+            return
+        if not self._epoch_ended:
+            self._place = replace(self._place, batch=stage.done)
+        self._checkpoints.write_if_due(self._place, self._source.batches, self._epoch_ended)
+        self._epoch_ended = False
+
     def _begin(self) -> None:
-        state = self._state
-        state.seed, state.failures = self._seed, []
-        state.batch_size = int(self._options.batch_size)
-        state.shuffled = is_shuffled(self._options.shuffle)
+        state = self.state
+        state.seed, state.failures = self.seed, []
+        state.batch_size = int(self.options.batch_size)
+        state.shuffled = is_shuffled(self.options.shuffle)
         state.variables.begin_run()
-        self._bar = Bar(self._options.bar, self._total())
+        self._bar = Bar(self.options.bar, self._total())
 
     def _pool(self) -> Pool | None:
         shipment = None
         if self._elsewhere:
             from batchloom.runtime.shipping import Shipment
 
-            shipment = Shipment(self._definition, self._plan.stages[0].prepare, self._state)
-        return make_pool(self._options, self._monitor, shipment)
+            shipment = Shipment(self.definition, self.plan.stages[0].prepare, self.state)
+        return make_pool(self.options, self._monitor, shipment)
 
     def _stages(self, pool: Pool | None) -> Stage:
-        """Chain the stages; only batches of the first one are prepared in other processes."""
+        """Chain the stages; a user's executor prepares batches of the first one only."""
         upstream: Source | Rebatcher = self._source
         stage: Stage | None = None
-        for number, plan in enumerate(self._plan.stages):
+        for number, plan in enumerate(self.plan.stages):
             if stage is not None:
                 assert plan.rebatch is not None
-                upstream = Rebatcher(stage, plan.rebatch, number, self._seed)
-                pool = None if self._elsewhere else pool
+                made = (*self._place.rebatched, *[0] * number)[number - 1]
+                upstream = Rebatcher(stage, plan.rebatch, number, self.seed, made)
+                # Batches from a stage before cannot be made again, if an executor gives them back.
+                pool = pool if pool is not None and pool.may_wait else None
             stage = Stage(
                 upstream,
-                Preparation(plan.prepare, self._state, self._monitor, parallel=pool is not None),
+                Preparation(plan.prepare, self.state, self._monitor, parallel=pool is not None),
                 plan.act,
                 pool,
-                depth_of(self._options),
+                depth_of(self.options),
                 self._source.most if number == 0 else 1,
                 self._on_problem,
             )
         assert stage is not None
         return stage
 
-    def _begin_model(self, handle: ModelHandle) -> None:
+    def begin_model(self, handle: ModelHandle) -> None:
         """Tell a model of the run, before it is first trained in it."""
-        if handle.name in self._begun:
+        if handle.name in self.begun:
             return
         from batchloom.models.protocol import RunInfo
 
         columns: dict[str, str] = {}
-        for call in self._plan.trainings:
+        for call in self.plan.trainings:
             if call.name == handle.name:
                 columns |= call.arguments.columns(list(self._dataset.columns))
-        seed = model_seed(self._seed, handle.name)
-        self._begun[handle.name] = handle
+        seed = model_seed(self.seed, handle.name)
+        self.begun[handle.name] = handle
         handle.begin_run(
-            RunInfo(self._dataset, columns, seed, self._options.n_epochs, self._bar.report)
+            RunInfo(self._dataset, columns, seed, self.options.n_epochs, self._bar.report)
         )
 
     def _end_epoch(self, item: EpochEnd | RunEnd | Batch) -> bool:
         """Finish an epoch, and the run if it was the last; tell whether it was."""
         if not isinstance(item, EpochEnd):
             return True
-        for name, handle in self._begun.items():
-            output = handle.end_epoch(item.epoch, item.last)
+        last = item.last
+        # Those that may end the run come first: the others are told truly whether this is the end.
+        for handle in sorted(self.begun.values(), key=lambda each: not each.may_stop_training):
+            last = last or any(each.stop_training for each in self.begun.values())
+            output = handle.end_epoch(item.epoch, last)
             if output is not None:
-                for call in self._plan.trainings:
-                    if call.name == name and call.destinations:
-                        call.deliver(self._state.variables, output)
-        last = item.last or any(each.stop_training for each in self._begun.values())
+                for call in self.plan.trainings:
+                    if call.name == handle.name and call.destinations:
+                        call.deliver(self.state.variables, output)
+        self._epoch_ended = True
+        self._place = Place(item.epoch + 1, 0, item.rebatched)
+        last = last or any(each.stop_training for each in self.begun.values())
         if last:
-            for evaluation in self._plan.evaluations:
-                evaluation.finish(self._state.variables)
+            for evaluation in self.plan.evaluations:
+                evaluation.finish(self.state.variables)
         return last
 
     def _on_problem(self, problem: Problem) -> None:
         """Raise what went wrong, or record it where the user said so."""
         exc, batch = problem.exception, problem.batch
-        skips = isinstance(exc, SkipBatch) or self._options.on_error == "skip"
+        skips = isinstance(exc, SkipBatch) or self.options.on_error == "skip"
         if batch is None or not skips or not isinstance(exc, Exception):
             raise exc
-        failure = Failure(batch.epoch, batch.number, batch.indices, step_of(exc), exc)
-        self._state.failures.append(failure)
+        where = batch.epoch, batch.number, batch.indices, step_of(exc)
+        self.state.failures.append(Failure(*where, exc, traceback_taken(exc)))
 
     def _close(self, pool: Pool | None, finished: bool) -> None:
         """Stop everything that the run began; models drop what an unfinished run has gathered."""
         with contextlib.ExitStack() as last_of_all:
             last_of_all.callback(self._bar.close)
             if not finished:
-                for handle in self._begun.values():
+                for handle in self.begun.values():
                     last_of_all.callback(handle.abandon_run)
             if pool is not None:
                 last_of_all.callback(pool.close)
-            self._monitor.cancel()
+            last_of_all.callback(self._monitor.cancel)
 
     def _total(self) -> int | None:
-        rebatched = [each.rebatch for each in self._plan.stages if each.rebatch]
+        rebatched = [each.rebatch for each in self.plan.stages if each.rebatch]
         if self._source.epochs is None or rebatched:
             return None
         return self._source.batches * self._source.epochs

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -26,20 +26,17 @@ from batchloom.dataset import Dataset
 from batchloom.definition import DeclareVariable, Definition
 from batchloom.errors import WorkerError
 from batchloom.runtime.operations import Operation, gathering, perform
-from batchloom.runtime.outcomes import Prepared
+from batchloom.runtime.outcomes import Prepared, Sent
 from batchloom.runtime.plan import NOTHING, Surrounding, compile_step
 from batchloom.runtime.source import DatasetPortion
 from batchloom.runtime.state import State
+from batchloom.runtime.turns import NotNowError, Turn, Turns, VariableRead
 from batchloom.runtime.view import RunningPipeline
 from batchloom.steps import Step
 from batchloom.variables import is_immutable
 
 MAPPED_BYTES = 1 << 20
 """An array of this size or more lies in a file that all workers map."""
-
-
-class NeedsOwnProcessError(BaseException):
-    """An action in a worker asked for what only the pipeline's own process has. Never seen by users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +88,8 @@ class Shipment:
         self.token = uuid.uuid4().hex
         self._folder = tempfile.TemporaryDirectory(prefix="batchloom-run-")
         self.path = str(Path(self._folder.name) / "goods.pickle")
+        self._variables = state.variables
+        self._values = {name: each for name, each in state.variables.items() if is_immutable(each)}
         gathered = [name for each in operations if each.step is NOTHING for name in each.reads]
         declared = (s for s in definition.steps if isinstance(s, DeclareVariable))
         goods = Goods(
@@ -101,7 +100,7 @@ class Shipment:
             ),
             tuple(each.step for each in operations if each.step is not NOTHING),
             tuple(gathered),
-            {name: each for name, each in state.variables.items() if is_immutable(each)},
+            self._values,
             state.seed or 0,
             state.batch_size,
             state.shuffled,
@@ -116,6 +115,14 @@ class Shipment:
         """Make the errand for a portion."""
         return Errand(self.token, self.path, portion)
 
+    def received(self, sent: Sent) -> Prepared:
+        """Take what came back of one batch, resting on the values that were shipped."""
+        values, variables = self._values, self._variables
+        return Prepared(
+            sent.exception if sent.exception is not None else sent.batch,
+            [VariableRead(variables, name, values[name]) for name in sent.reads],
+        )
+
     def close(self) -> None:
         """Remove the folder."""
         self._folder.cleanup()
@@ -127,7 +134,7 @@ def run_errand(errand: Errand) -> tuple[bytes, float]:
     Returns
     -------
     bytes
-        The pickled list of `Prepared`.
+        The pickled list of `Sent`.
     float
         Seconds of work.
     """
@@ -141,9 +148,23 @@ def run_errand(errand: Errand) -> tuple[bytes, float]:
             batch._rows.dataset = None  # it is there already where the batch goes
     try:
         return pickle.dumps(done, protocol=5), seconds
+    except Exception:
+        return pickle.dumps([_sendable(each) for each in done], protocol=5), seconds
+
+
+def _sendable(sent: Sent) -> Sent:
+    try:
+        pickle.dumps(sent)
     except Exception as exc:
-        failed = WorkerError(f"a prepared batch cannot be sent back from its worker process: {exc}")
-        return pickle.dumps([Prepared(exception=failed)] * len(done)), seconds
+        assert sent.batch is not None
+        return Sent(
+            exception=WorkerError(
+                f"batch {sent.batch.number} was prepared in a worker process and cannot be sent back: "
+                f"{exc}. Leave nothing in it that cannot be pickled, or prefetch in threads (leave out "
+                "executor=)"
+            )
+        )
+    return sent
 
 
 class Workshop:
@@ -163,30 +184,44 @@ class Workshop:
     @classmethod
     def of(cls, errand: Errand) -> Workshop:
         """Unpack a shipment, unless it has been; only the latest one is kept."""
-        if errand.token not in cls._open:
-            cls._open.clear()
-            try:
-                goods = _read(Path(errand.path))
-            except FileNotFoundError as exc:
-                raise WorkerError(
-                    f"a worker cannot read {errand.path}: executors whose workers are on other machines need "
-                    "the temporary folder (TMPDIR) to be on a file system that all of them share"
-                ) from exc
-            cls._open[errand.token] = cls(goods)
-        return cls._open[errand.token]
+        found = cls._open.get(errand.token)
+        if found is None:
+            found = cls(_goods(errand))
+            cls._open = {errand.token: found}
+        return found
 
-    def prepare(self, portion: DatasetPortion, position: int) -> Prepared:
+    def prepare(self, portion: DatasetPortion, position: int) -> Sent:
         """Prepare one batch."""
-        view: RunningPipeline | None = None
+        turn = Turn(NEVER, 0, may_read=True)
+        batch = None
         try:
             batch = portion.batch(position)
-            view = RunningPipeline(self._state, batch, ELSEWHERE)
-            batch.__dict__["pipeline"] = view
-            return Prepared(perform(self._operations, batch), None, view.values_read())
-        except NeedsOwnProcessError:
-            return Prepared()
+            batch.__dict__["pipeline"] = RunningPipeline(self._state, batch, turn)
+            batch = perform(self._operations, batch)
+            return Sent(batch, None, _names(turn))
+        except NotNowError:
+            return Sent()
         except BaseException as exc:
-            return Prepared(None, portable(exc), view.values_read() if view is not None else {})
+            return Sent(None, portable(exc), _names(turn))
+
+
+def _goods(errand: Errand) -> Goods:
+    try:
+        return _read(Path(errand.path))
+    except FileNotFoundError as exc:
+        raise WorkerError(
+            f"a worker cannot read {errand.path}: executors whose workers are on other machines need "
+            "the temporary folder (TMPDIR) to be on a file system that all of them share"
+        ) from exc
+    except Exception as exc:
+        raise WorkerError(
+            f"a worker process cannot unpack the pipeline: {type(exc).__name__}: {exc}. What the steps and "
+            "the batch class are made of must be defined in modules that the workers can import"
+        ) from exc
+
+
+def _names(turn: Turn) -> tuple[str, ...]:
+    return tuple(each.name for each in turn.reads if isinstance(each, VariableRead))
 
 
 class WorkerState:
@@ -197,39 +232,29 @@ class WorkerState:
         self.seed = goods.seed
         self.batch_size = goods.batch_size
         self.shuffled = goods.shuffled
-        self.variables = WorkerVariables(goods.values)
+        self.variables = ShippedVariables(goods.values)
 
-    def existing(self, name: str) -> NoReturn:
+    def existing(self, name: str) -> None:
         """Models are in the pipeline's own process."""
-        raise NeedsOwnProcessError
 
 
-class WorkerVariables(dict[str, Any]):
-    """The variables whose values nobody can change."""
+class ShippedVariables(dict[str, Any]):
+    """The variables whose values nobody can change; any other is one that somebody can."""
 
-    def __missing__(self, name: str) -> NoReturn:
-        raise NeedsOwnProcessError
-
-
-class Elsewhere:
-    """The turn of a batch in a worker, which never comes there."""
-
-    granted = False
-    may_read_ahead = True
-
-    def wait(self) -> NoReturn:
-        """Have the batch prepared in the pipeline's own process."""
-        raise NeedsOwnProcessError
+    def __missing__(self, name: str) -> list[object]:
+        return UNKNOWN
 
 
-ELSEWHERE: Any = Elsewhere()
+NEVER = Turns()
+"""In a worker, the turn of a batch never comes."""
+
+UNKNOWN: list[object] = []
+"""Stands for a value that can be changed in place, so that a batch that wants it waits for its turn."""
 
 
 def portable(exc: BaseException) -> BaseException:
     """Make an exception that can travel: itself with its traceback as a note, or one with its text."""
-    exc.add_note(
-        "in a worker process:\n" + "".join(traceback.format_tb(exc.__traceback__)).rstrip()
-    )
+    exc.add_note("in a worker process:\n" + "".join(traceback.format_exception(exc)).rstrip())
     try:
         again = pickle.loads(pickle.dumps(exc))
         if type(again) is type(exc):

@@ -27,10 +27,32 @@ class EpochEnd:
     epoch : int
     last : bool
         Whether the run ends here.
+    rebatched : tuple of int
+        How many batches each rebatch on the way has made by now.
     """
 
     epoch: int
     last: bool
+    rebatched: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a run has come.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch it is in.
+    batch : int
+        How many batches of the epoch are done.
+    rebatched : tuple of int
+        How many batches each rebatch has made.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    rebatched: tuple[int, ...] = ()
 
 
 class RunEnd:
@@ -41,8 +63,15 @@ RUN_END = RunEnd()
 
 
 class Portion(Protocol):
-    """Consecutive batches that are prepared in one go."""
+    """Consecutive batches that are prepared in one go.
 
+    Attributes
+    ----------
+    last : bool
+        Whether the end of the epoch is all that comes after them.
+    """
+
+    last: bool
     count: int
     repeatable: bool
 
@@ -62,9 +91,6 @@ class Upstream(Protocol):
     def ahead(self, most: int) -> Supply | None:
         """Give what comes next, or None if that would mean waiting, or working out of turn."""
 
-    def at_epoch_end(self) -> bool:
-        """Tell whether the epoch's last batch has been given and its end has not."""
-
 
 @dataclass(slots=True)
 class DatasetPortion:
@@ -76,6 +102,7 @@ class DatasetPortion:
     first: int
     epoch: int
     seed: int
+    last: bool
     repeatable: bool = True
 
     def batch(self, position: int, again: bool = False) -> Batch:
@@ -102,16 +129,21 @@ class Source:
     order : Order
     seed : int
         The run's seed.
+    start : Place
+        Where to begin.
     """
 
-    def __init__(self, dataset: Dataset, options: RunOptions, order: Order, seed: int) -> None:
+    def __init__(
+        self, dataset: Dataset, options: RunOptions, order: Order, seed: int, start: Place
+    ) -> None:
         self._dataset = dataset
         self._options = options
         self._order = order
         self._seed = seed
         self.batches = batches_in_epoch(len(dataset), options)
         self.most = portion_size(dataset, options.batch_size)
-        self._number = 0
+        self._start = start
+        self._number = start.epoch * self.batches + start.batch
         self._left = -1
         self._stream = self._portions()
         self._next = 1
@@ -131,15 +163,12 @@ class Source:
             return None
         return self.take(most)
 
-    def at_epoch_end(self) -> bool:
-        return self._left == 0
-
     def _portions(self) -> Iterator[Supply]:
-        epoch = 0
+        epoch, done = self._start.epoch, self._start.batch
         while self.epochs is None or epoch < self.epochs:
             order = self._order.positions(epoch)
             size = self._options.batch_size
-            self._left = self.batches
+            self._left, done = self.batches - done, 0
             while self._left:
                 count = min(self._next, self._left)
                 start = (self.batches - self._left) * size
@@ -147,7 +176,8 @@ class Source:
                 rows = Rows(self._dataset, start, stop, order)
                 first, self._number = self._number, self._number + count
                 self._left -= count
-                yield DatasetPortion(rows, size, count, first, epoch, self._seed)
+                last = not self._left
+                yield DatasetPortion(rows, size, count, first, epoch, self._seed, last)
             self._left = -1
             yield EpochEnd(epoch, epoch + 1 == self.epochs)
             epoch += 1

@@ -7,30 +7,41 @@ the pool's work never waits for other work of the pool.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from batchloom.batch import Batch
-from batchloom.errors import WorkerError
-from batchloom.runtime.ahead import Monitor, OrderedLock, RunCancelledError, Turn
+from batchloom.runtime.ahead import Monitor, OrderedLock, RunCancelledError
 from batchloom.runtime.operations import Operation, perform
-from batchloom.runtime.outcomes import NOT_THERE, NotThere, Outcome, Prepared, Problem, RemoteRead
+from batchloom.runtime.outcomes import Outcome, Prepared, Problem
 from batchloom.runtime.source import RUN_END, EpochEnd, Portion, RunEnd, Supply, Upstream
 from batchloom.runtime.state import State
-from batchloom.runtime.view import RunningPipeline, StaleReadError
+from batchloom.runtime.turns import NotNowError, Turn, Turns
+from batchloom.runtime.view import RunningPipeline
 
 CHEAP_SECONDS = 5e-4
 """Work on a portion below this is hardly worth a hand-over between threads, which costs a tenth of it."""
 
+VAIN_PORTIONS = 4
+"""So many portions in a row that a pool gave back, and a stage no longer asks it."""
 
 Item = Batch | EpochEnd | RunEnd
 
 
 class Pool(Protocol):
-    """Runs work outside of the thread that runs the pipeline."""
+    """Runs work outside of the thread that runs the pipeline.
+
+    Attributes
+    ----------
+    may_wait : bool
+        Whether its threads are the run's own, so that they may wait for the turn of a batch.
+    """
+
+    may_wait: bool
 
     def submit(self, job: Work) -> None: ...
 
@@ -78,7 +89,10 @@ class Preparation:
 
 
 class Work:
-    """The preparation of one portion.
+    """The preparation of one portion, by whoever comes first: a pool, or the thread that wants it.
+
+    That thread never waits for work that nobody has begun, so that no pool can be too small, or too
+    busy with other runs, for a run to go on.
 
     Parameters
     ----------
@@ -86,105 +100,123 @@ class Work:
     preparation : Preparation
     first_ticket : int
         The place of its first batch among all batches of the stage.
+    may_wait : bool
+        Whether a batch may wait for its turn in the pool; it is given back otherwise.
     """
 
-    def __init__(self, portion: Portion, preparation: Preparation, first_ticket: int) -> None:
+    def __init__(
+        self, portion: Portion, preparation: Preparation, first_ticket: int, may_wait: bool
+    ) -> None:
         self.portion = portion
         self.monitor = preparation.monitor
-        self.turns_granted = 0
         self.seconds = 0.0
         self.waited = False
-        self._submitted = False
+        self.given_back = 0
         self._prepare = preparation
         # What was done under a named lock cannot be done again: others may have passed it since.
         self._repeatable = portion.repeatable and not preparation.locks
         self._ticket = first_ticket
-        self._outcomes: list[Outcome | NotThere | None] = []
-        self._views: list[RunningPipeline] = []
+        self._unclaimed = threading.Lock()
+        self._is_ours = False
+        self._turns = Turns(self.monitor if may_wait else None)
+        self._done: list[Prepared | None] = []
 
-    def submit_to(self, pool: Pool) -> None:
-        """Have a pool do the work."""
-        self._submitted = True
-        pool.submit(self)
+    def claim(self) -> bool:
+        """Take the work on; tells whether nobody else has."""
+        return self._unclaimed.acquire(blocking=False)
 
     def run(self) -> None:
-        """Prepare all batches of the portion, in a thread of the pool."""
+        """Prepare all batches of the portion, in a thread of a pool, unless somebody else does."""
+        if not self.claim():
+            return
         began = time.perf_counter()
-        for position in range(self.portion.count):
-            turn = Turn(self, position, self._repeatable)
-            try:
-                outcome, view = self._attempt(position, turn, self._ticket + position)
-            except StaleReadError:  # the turn has come, and something read before it has changed
-                outcome, view = self._attempt(position, None, None, again=True)
-            except RunCancelledError:
-                return
-            self._views.append(view)
-            self._outcomes.append(outcome)
-            self.monitor.changed()
-            if self.monitor.cancelled:
-                return
-        self.seconds = time.perf_counter() - began
+        try:
+            for position in range(self.portion.count):
+                prepared = self._ahead(position)
+                self.seconds = time.perf_counter() - began
+                self._done.append(prepared)
+                self.monitor.changed()
+                if self.monitor.cancelled:
+                    return
+        except RunCancelledError:
+            return
+        except BaseException as exc:
+            self.refuse(exc)
 
     def accept(self, prepared: Sequence[Prepared], seconds: float) -> None:
         """Take over what another process has prepared."""
-        for position, each in enumerate(prepared):
-            view = RunningPipeline(self._prepare.state)
-            for name, value in (each.reads or {}).items():
-                view.note(RemoteRead(self._prepare.state.variables, name, value))
-            self._views.append(view)
-            self._outcomes.append(self._arrived(each, position))
         self.seconds = seconds
+        self._done.extend(prepared)
         self.monitor.changed()
 
-    def refuse(self, exc: WorkerError) -> None:
-        """Take over that another process has prepared nothing."""
-        self.accept([Prepared(exception=exc)] * self.portion.count, 0.0)
+    def refuse(self, exc: BaseException) -> None:
+        """Take over why nothing more gets prepared."""
+        missing = self.portion.count - len(self._done)
+        self.accept([Prepared(Problem(exc, None))] * missing, 0.0)
 
     def ready(self, position: int) -> bool:
         """Tell whether a batch is prepared and can go on without its turn."""
-        done = len(self._outcomes) > position
-        return done and isinstance(self._outcomes[position], Batch)
+        found = self._done[position] if len(self._done) > position else None
+        return found is not None and isinstance(found.outcome, Batch) and not found.reads
 
     def take(self, position: int) -> Outcome:
         """Give a batch its turn, and give it out once it is prepared."""
-        self.turns_granted = position + 1
-        if not self._submitted:
-            return self._attempt(position, None, None)[0]
+        self._turns.granted = position + 1
+        if not position and self.claim():
+            self._is_ours = self.waited = True
+        if self._is_ours:
+            began = time.perf_counter()
+            outcome = self._attempt(position, None)
+            self.seconds += time.perf_counter() - began
+            return outcome
         self.monitor.changed()
-        if len(self._outcomes) <= position:
+        if len(self._done) <= position:
             self.waited = True
-            self.monitor.wait_until(lambda: len(self._outcomes) > position)
-        outcome, self._outcomes[position] = self._outcomes[position], None
-        if outcome is None or isinstance(outcome, NotThere) or self._views[position].stale():
-            return self._attempt(position, None, None, again=True)[0]
-        return outcome
+            self.monitor.wait_until(lambda: len(self._done) > position)
+        found, self._done[position] = self._done[position], None
+        assert found is not None
+        return self._linked(found, position) if found.holds else self._again(position)
 
-    def _arrived(self, prepared: Prepared, position: int) -> Outcome | NotThere:
-        """Link what arrived from another process to this one."""
-        if prepared.exception is not None:
-            return Problem(prepared.exception, self.portion.batch(position))
-        batch = prepared.batch
-        if batch is None:
-            return NOT_THERE
-        if batch._rows is not None:
-            batch._rows.dataset = self.portion.rows.dataset  # type: ignore[attr-defined]
-        batch.__dict__["pipeline"] = RunningPipeline(self._prepare.state, batch)
-        return batch
+    def _ahead(self, position: int) -> Prepared:
+        """Prepare a batch ahead of its turn."""
+        turn = Turn(self._turns, position, self._repeatable)
+        try:
+            return Prepared(self._attempt(position, turn), turn.reads)
+        except NotNowError:
+            return Prepared(None)
 
-    def _attempt(
-        self, position: int, turn: Turn | None, ticket: int | None, again: bool = False
-    ) -> tuple[Outcome, RunningPipeline]:
-        view = RunningPipeline(self._prepare.state, None, turn)
+    def _again(self, position: int) -> Outcome:
+        """Prepare a batch at its turn, because it could not be, or not rightly, ahead of it."""
+        self.given_back += 1
+        return self._attempt(position, None, again=True)
+
+    def _attempt(self, position: int, turn: Turn | None, again: bool = False) -> Outcome:
         batch = None
         try:
             batch = self.portion.batch(position, again)
-            view = RunningPipeline(self._prepare.state, batch, turn)
-            batch.__dict__["pipeline"] = view
-            return self._prepare(batch, ticket), view
-        except (StaleReadError, RunCancelledError):
-            raise
+            batch.__dict__["pipeline"] = RunningPipeline(self._prepare.state, batch, turn)
+            return self._prepare(batch, self._ticket + position)
         except BaseException as exc:
-            return Problem(exc, batch), view
+            if isinstance(exc, NotNowError) and exc.turn is turn:
+                raise
+            if isinstance(exc, RunCancelledError) and exc.monitor is self.monitor:
+                raise
+            return Problem(exc, batch)
+
+    def _linked(self, prepared: Prepared, position: int) -> Outcome:
+        """Link what another process has prepared to this one."""
+        outcome = prepared.outcome
+        if isinstance(outcome, BaseException):
+            try:
+                return Problem(outcome, self.portion.batch(position, again=True))
+            except BaseException as exc:
+                return Problem(exc, None)
+        assert outcome is not None
+        if isinstance(outcome, Batch) and outcome.pipeline is None:
+            outcome.__dict__["pipeline"] = RunningPipeline(self._prepare.state, outcome)
+            if outcome._rows is not None:
+                outcome._rows.dataset = self.portion.rows.dataset  # type: ignore[attr-defined]
+        return outcome
 
 
 class Stage:
@@ -204,6 +236,11 @@ class Stage:
         How many batches a portion may have.
     on_problem : callable
         Raises what went wrong, or records it.
+
+    Attributes
+    ----------
+    done : int
+        How many batches of the epoch have been given out, or left out because of a problem.
     """
 
     def __init__(
@@ -225,8 +262,11 @@ class Stage:
         self._on_problem = on_problem
         self._portion = 1 if pool is not None else most
         self._waits = 0
+        self._vain = 0
         self._ticket = 0
         self._position = 0
+        self.done = 0
+        self._ended = False
         self._window: deque[Work | EpochEnd | RunEnd] = deque()
 
     def take(self) -> Item:
@@ -238,6 +278,7 @@ class Stage:
             head = self._window[0]
             if not isinstance(head, Work):
                 self._window.popleft()
+                self.done = 0
                 return head
             batch = self._acted(self._outcome(head))
             if batch is not None:
@@ -256,10 +297,8 @@ class Stage:
         return self.take()
 
     def at_epoch_end(self) -> bool:
-        """Tell whether the epoch's end is all that comes next."""
-        if self._window:
-            return isinstance(self._window[0], EpochEnd)
-        return self._upstream.at_epoch_end()
+        """Tell whether the epoch's end is known to be all that comes after the batch given last."""
+        return self._ended
 
     def _fill(self) -> None:
         while len(self._window) < self._depth:
@@ -274,15 +313,18 @@ class Stage:
         if isinstance(supply, (EpochEnd, RunEnd)):
             self._window.append(supply)
             return
-        work = Work(supply, self._preparation, self._ticket)
+        pool = self._pool
+        work = Work(supply, self._preparation, self._ticket, pool is None or pool.may_wait)
         self._ticket += supply.count
         self._window.append(work)
-        if self._pool is not None:
-            work.submit_to(self._pool)
+        if pool is not None:
+            pool.submit(work)
 
     def _outcome(self, head: Work) -> Outcome:
         outcome = head.take(self._position)
         self._position += 1
+        self.done += 1
+        self._ended = head.portion.last and self._position == head.portion.count
         if self._position == head.portion.count:
             self._window.popleft()
             self._position = 0
@@ -291,7 +333,13 @@ class Stage:
         return outcome
 
     def _tune(self, done: Work) -> None:
-        """Hand over more batches at a time where they are cheap and still waited for."""
+        """Hand over more at a time where batches are cheap and still waited for; nothing in vain."""
+        if done.given_back == done.portion.count:
+            self._vain += 1
+            if self._vain == VAIN_PORTIONS:
+                self._pool, self._depth = None, 0
+        else:
+            self._vain = 0
         self._waits = self._waits + 1 if done.waited and done.seconds < CHEAP_SECONDS else 0
         if self._waits >= 3 and self._portion < self._most:
             self._portion = min(2 * self._portion, self._most)
@@ -313,6 +361,7 @@ class ReadyPortion:
     """One batch that is there already, from the stage before."""
 
     made: Batch
+    last: bool
     count: int = 1
     repeatable: bool = False
 
@@ -331,16 +380,20 @@ class Rebatcher:
     number : int
         The stage's number, a part of the key of its batches' random generators.
     seed : int
+    made : int
+        How many batches it has made before, in a run that goes on.
     """
 
-    def __init__(self, stage: Stage, batch_size: int, number: int, seed: int) -> None:
+    def __init__(
+        self, stage: Stage, batch_size: int, number: int, seed: int, made: int = 0
+    ) -> None:
         self._stage = stage
         self._size = batch_size
         self._draws = (seed, number)
         self._parts: list[Batch] = []
         self._offset = 0
         self._have = 0
-        self._count = 0
+        self._count = made
         self._end: EpochEnd | RunEnd | None = None
 
     def take(self, most: int) -> Supply:
@@ -350,11 +403,6 @@ class Rebatcher:
 
     def ahead(self, most: int) -> Supply | None:
         return self._next(self._stage.ahead)
-
-    def at_epoch_end(self) -> bool:
-        if self._have:
-            return False
-        return isinstance(self._end, EpochEnd) or (self._end is None and self._stage.at_epoch_end())
 
     def _next(self, pull: Callable[[], Item | None]) -> Supply | None:
         while self._have < self._size and self._end is None:
@@ -367,9 +415,17 @@ class Rebatcher:
             else:
                 self._end = item
         if self._have:
-            return ReadyPortion(self._cut(min(self._size, self._have)))
+            batch = self._cut(min(self._size, self._have))
+            return ReadyPortion(batch, not self._have and self._at_epoch_end())
         end, self._end, self._parts = self._end, None, []
+        if isinstance(end, EpochEnd):
+            return replace(end, rebatched=(*end.rebatched, self._count))
         return end if end is not None else RUN_END
+
+    def _at_epoch_end(self) -> bool:
+        if self._end is None:
+            return self._stage.at_epoch_end()
+        return isinstance(self._end, EpochEnd)
 
     def _cut(self, size: int) -> Batch:
         """Take the first items that are left, copying each of them once."""

@@ -32,6 +32,8 @@ class Failure:
     step : str
         The step that failed.
     exception : BaseException
+        Without its traceback, which would keep the batch in memory.
+    traceback : str
     """
 
     epoch: int
@@ -39,6 +41,7 @@ class Failure:
     indices: Ids
     step: str
     exception: BaseException
+    traceback: str
 
     def __repr__(self) -> str:
         return (

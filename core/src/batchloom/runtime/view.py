@@ -6,20 +6,20 @@ every batch before it is done: then what it sees, and what it leaves, is what it
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from batchloom.errors import DefinitionError
+from batchloom.runtime.turns import ModelRead, Turn, VariableRead
 from batchloom.variables import Variables, is_immutable
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
     from batchloom.dataset import Dataset
     from batchloom.models.handle import ModelHandle
-    from batchloom.runtime.ahead import Turn
     from batchloom.runtime.state import State
 
 CHANGES: dict[str, Callable[[Any, Any], Any]] = {
@@ -32,55 +32,23 @@ CHANGES: dict[str, Callable[[Any, Any], Any]] = {
 """How a variable is written: a function of its old value and of a new one."""
 
 
-class StaleReadError(BaseException):
-    """What a batch read ahead of its turn has changed: it must be prepared again. Never seen by users."""
-
-
-@dataclass(frozen=True, slots=True)
-class VariableRead:
-    """A variable's value that was read ahead."""
-
-    variables: Variables
-    name: str
-    value: Any
-
-    def changed(self) -> bool:
-        """Tell whether it is another one now."""
-        return self.variables[self.name] is not self.value
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRead:
-    """The version of a model that predicted ahead."""
-
-    handle: ModelHandle
-    version: int
-
-    def changed(self) -> bool:
-        """Tell whether the model has been written to."""
-        return self.handle.version != self.version
-
-
-class Read(Protocol):
-    """Something that was read ahead of a batch's turn."""
-
-    def changed(self) -> bool:
-        """Tell whether it is different now."""
-
-
 class RunningPipeline:
     """A pipeline while it runs: what ``batch.pipeline`` is, and what a model gets as ``pipeline=``.
 
     Variables are read and written at once. Steps cannot be added.
     """
 
-    __slots__ = ("_batch", "_reads", "_state", "_turn")
+    __slots__ = ("_batch", "_state", "_turn")
 
     def __init__(self, state: State, batch: Batch | None = None, turn: Turn | None = None) -> None:
         self._state = state
-        self._batch = batch
+        # The batch knows its pipeline: in a circle, its arrays would stay until the garbage is collected.
+        self._batch = None if batch is None else weakref.ref(batch)
         self._turn = turn
-        self._reads: list[Read] | None = None
+
+    def beside(self, state: State, batch: Batch) -> RunningPipeline:
+        """Give the view of a partner's batch, which has its turn together with this one."""
+        return RunningPipeline(state, batch, self._turn)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -137,10 +105,10 @@ class RunningPipeline:
         A value that nobody can change in place is read ahead of the batch's turn; if it is another one
         when the turn comes, the batch is prepared again.
         """
-        if self._may_read_ahead():
+        if self._turn is not None and self._turn.may_read_ahead:
             value = self._state.variables[name]
             if is_immutable(value):
-                self.note(VariableRead(self._state.variables, name, value))
+                self._turn.reads.append(VariableRead(self._state.variables, name, value))
                 return value
         return self.variables[name]
 
@@ -161,46 +129,21 @@ class RunningPipeline:
     def handle(self, name: str) -> ModelHandle:
         """Give what core knows of a model."""
         self._wait()
-        if self._batch is None:
-            return self._state.handle(name)
-        return self._state.handle_for(name, self._batch)
+        batch = None if self._batch is None else self._batch()
+        return self._state.handle(name) if batch is None else self._state.handle_for(name, batch)
 
     def handle_to_read(self, name: str) -> ModelHandle:
         """Give a model to predict with, ahead of the batch's turn if it was made already."""
-        if self._may_read_ahead():
+        if self._turn is not None and self._turn.may_read_ahead:
             found = self._state.existing(name)
             if found is not None:
-                self.note(ModelRead(found, found.version))
+                self._turn.reads.append(ModelRead(found, found.version))
                 return found
         return self.handle(name)
 
-    def stale(self) -> bool:
-        """Tell whether something that was read ahead of the turn has changed since."""
-        return self._reads is not None and any(each.changed() for each in self._reads)
-
-    def values_read(self) -> dict[str, Any]:
-        """Give the values of the variables that were read ahead, by name."""
-        return {
-            each.name: each.value for each in self._reads or () if isinstance(each, VariableRead)
-        }
-
-    def _may_read_ahead(self) -> bool:
-        return self._turn is not None and self._turn.may_read_ahead
-
-    def note(self, read: Read) -> None:
-        """Remember that something was read ahead of the turn."""
-        if self._reads is None:
-            self._reads = []
-        self._reads.append(read)
-
     def _wait(self) -> None:
-        if self._turn is None:
-            return
-        self._turn.wait()
-        if self.stale():
-            raise StaleReadError
-        # From here on the batch sees what is: what it writes itself makes nothing stale.
-        self._turn = self._reads = None
+        if self._turn is not None:
+            self._turn.wait()
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):

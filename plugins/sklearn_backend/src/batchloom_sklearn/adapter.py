@@ -34,12 +34,12 @@ def adapt(estimator: Any) -> tuple[type, dict[str, Any]]:
     missing = [name for name in ("fit", "get_params", "set_params") if not hasattr(estimator, name)]
     if missing:
         raise TypeError(f"{estimator!r} is no scikit-learn estimator: it has no {missing[0]}()")
-    from . import model
+    from . import model_classes
 
     estimator_class = estimator if isinstance(estimator, type) else type(estimator)
     if estimator is estimator_class and _is_public(estimator_class):
-        return model.model_class(estimator_class), {}
-    return model.wrapping_class(estimator_class), {"estimator": estimator}
+        return model_classes.model_class(estimator_class), {}
+    return model_classes.wrapping_class(estimator_class), {"estimator": estimator}
 
 
 def _is_public(estimator_class: type) -> bool:

@@ -147,4 +147,6 @@ def _check_choice(key: str, value: Any, choices: tuple[str, ...]) -> None:
 
 def _check_bound(key: str, value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ModelConfigError(f"{key} is a number of at least 1, or None for no bound; got {value!r}")
+        raise ModelConfigError(
+            f"{key} is a number of at least 1, or None for no bound; got {value!r}"
+        )

@@ -55,9 +55,7 @@ class Gathered:
 
     def add(self, samples: Samples) -> None:
         """Keep a copy of a batch: the batch itself may be a view, or be used again."""
-        self._batches.append(
-            Samples(*[copied(getattr(samples, name)) for name in _ARGUMENTS])
-        )
+        self._batches.append(Samples(*[copied(getattr(samples, name)) for name in _ARGUMENTS]))
         self.n_rows += len(samples)
         self.n_bytes += _size(samples)
 

@@ -123,7 +123,9 @@ def learn(estimator: Any, x: Any, y: Any, sample_weight: Any, classes: Any) -> N
         estimator.partial_fit(*_data(x, y), **given)
 
 
-def _learn_step_by_step(pipeline: Pipeline, x: Any, y: Any, sample_weight: Any, classes: Any) -> None:
+def _learn_step_by_step(
+    pipeline: Pipeline, x: Any, y: Any, sample_weight: Any, classes: Any
+) -> None:
     steps = parts(pipeline)
     for step in steps[:-1]:
         learn(step, x, y, None, classes)

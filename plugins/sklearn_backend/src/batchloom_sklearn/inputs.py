@@ -175,23 +175,24 @@ def n_rows(data: Any) -> int:
 
 def columns_of_text(data: Any) -> str:
     """Say which part of the data is text: the names of columns, a dtype, or nothing."""
-    dtypes = getattr(data, "dtypes", None)
-    columns = getattr(data, "columns", None)
-    if dtypes is not None and columns is not None:
-        found = [str(name) for name in columns if _is_text_column(data[name])]
+    if hasattr(data, "columns") and hasattr(data, "dtypes"):
+        found = [
+            str(name)
+            for number, (name, dtype) in enumerate(zip(data.columns, data.dtypes, strict=True))
+            if _is_text_column(data, number, str(dtype))
+        ]
         return "columns " + ", ".join(found[:5]) if found else ""
     if sparse.issparse(data):
         return ""
     return f"dtype {np.asarray(data).dtype}" if _is_text_array(data) else ""
 
 
-def _is_text_column(column: Any) -> bool:
-    kind = str(column.dtype)
-    if kind in ("category", "Categorical") or kind.startswith(("Categorical", "Enum")):
-        return False  # some estimators take categories as they are; the others refuse them
-    if kind in ("object", "str", "String", "string") or kind.startswith(("string", "large_string")):
+def _is_text_column(table: Any, number: int, dtype: str) -> bool:
+    # Some estimators take categories as they are, and the others refuse them.
+    if dtype.lower() == "object":
+        column = table.iloc[:, number] if hasattr(table, "iloc") else table[:, number]
         return _is_text_array(np.asarray(column, dtype=object))
-    return False
+    return dtype.lower().startswith(("str", "large_string"))
 
 
 def _is_text_array(data: Any) -> bool:
@@ -224,7 +225,7 @@ def _has_no_parts(estimator: Any) -> bool:
 
 
 def _as_vector(y: Any) -> Any:
-    shape = getattr(y, "shape", ())
+    shape: tuple[int, ...] = getattr(y, "shape", ())
     if len(shape) != 2 or shape[1] != 1 or sparse.issparse(y):
         return y
     return np.asarray(y).ravel()

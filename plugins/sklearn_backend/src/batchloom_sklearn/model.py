@@ -1,10 +1,9 @@
-"""The model classes: one for each scikit-learn estimator, and one for estimators of other packages."""
+"""The model: a scikit-learn estimator that a pipeline trains, asks, saves and loads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -14,14 +13,19 @@ from batchloom.errors import ModelConfigError, ModelNotBuiltError, UnknownArgume
 from batchloom.models import BaseModel, RunInfo
 
 from . import config as configs
-from . import estimators
+from . import estimators, making, seeds
 from .collect import Collect
 from .incremental import obstacle
 from .inputs import InputCheck
 from .outputs import Outputs
 from .partial import PartialFit
 
-_TRAIN_ARGUMENTS = ("x", "y", "sample_weight", "output")
+_ARGUMENTS = {
+    "train": ("x", "y", "sample_weight", "output"),
+    "predict": ("x", "y", "sample_weight", "output"),
+    "save": ("path", "format", "trusted"),
+    "load": ("path", "allow_pickle", "trusted"),
+}
 
 
 class SklearnModel(BaseModel):
@@ -70,6 +74,11 @@ class SklearnModel(BaseModel):
         self._asked: Any = None
         self._is_fitted = False
 
+    @classmethod
+    def _check_config(cls, config: Mapping[str, Any]) -> None:
+        """Refuse keys and values that no estimator can be made with."""
+        cls(config)
+
     def _build(self, *args: Any, **kwargs: Any) -> None:
         """Make the estimator from the config and choose how it learns."""
         self._adopt(self._make())
@@ -78,7 +87,7 @@ class SklearnModel(BaseModel):
         """Fix the random states that nobody has, and let the strategy see the run."""
         self._asked = None
         if run.seed is not None:
-            estimators.seed_random_states(self._built(), run.seed)
+            seeds.seed_random_states(self._built(), run.seed)
         self._strategy.begin_run(run)
 
     def _train(
@@ -172,7 +181,9 @@ class SklearnModel(BaseModel):
         if self.estimator is not None:
             self._strategy.abandon_run()
 
-    def _save(self, path: Path, format: str = "skops", trusted: Collection[str] = ()) -> None:
+    def _save(
+        self, path: Path, format: str = "skops", trusted: Collection[str] = (), **unknown: Any
+    ) -> None:
         """Write the estimator.
 
         Parameters
@@ -186,9 +197,16 @@ class SklearnModel(BaseModel):
         """
         from . import files
 
+        _refuse_unknown(unknown, "save")
         files.save(self._built(), path, format, trusted)
 
-    def _load(self, path: Path, allow_pickle: bool = False, trusted: Collection[str] = ()) -> None:
+    def _load(
+        self,
+        path: Path,
+        allow_pickle: bool = False,
+        trusted: Collection[str] = (),
+        **unknown: Any,
+    ) -> None:
         """Read the estimator.
 
         Parameters
@@ -202,6 +220,7 @@ class SklearnModel(BaseModel):
         """
         from . import files
 
+        _refuse_unknown(unknown, "load")
         estimator = files.load(path, allow_pickle, trusted)
         self._check_loaded(estimator)
         self._adopt(estimator)
@@ -229,16 +248,16 @@ class SklearnModel(BaseModel):
     @classmethod
     def describe_config(cls) -> dict[str, Any]:
         """List the config keys with their defaults; a parameter that has to be given is ``...``."""
-        return configs.describe(estimators.default_parameters(cls.estimator_class))
+        return configs.describe(making.default_parameters(cls.estimator_class))
 
     def _parameters(self) -> Collection[str]:
-        return estimators.default_parameters(self.estimator_class)
+        return making.default_parameters(self.estimator_class)
 
     def _read_config(self) -> tuple[configs.Settings, dict[str, Any]]:
         return configs.split(self.config, self._parameters(), self.estimator_class.__name__)
 
     def _make(self) -> Any:
-        return estimators.make(self.estimator_class, self._params)
+        return making.make(self.estimator_class, self._params)
 
     def _adopt(self, estimator: Any) -> None:
         settings = self._settings
@@ -276,78 +295,6 @@ class SklearnModel(BaseModel):
         )
 
 
-class EstimatorModel(SklearnModel):
-    """An estimator that is given as an object or a class: ``config={"estimator": LGBMClassifier()}``.
-
-    The object is never changed: the model works on a clone of it, or on a deep copy if it is fitted.
-    All other keys are those of `SklearnModel`; parameters given beside ``estimator`` are set on the copy.
-    """
-
-    registered_name = "sklearn/Estimator"
-    estimator_class = object
-
-    def _parameters(self) -> Collection[str]:
-        given = self.config.get("estimator")
-        if given is None:  # a file holds it
-            return list(self.config)
-        if isinstance(given, type):
-            return estimators.default_parameters(given)
-        return list(given.get_params()) if hasattr(given, "get_params") else ()
-
-    def _read_config(self) -> tuple[configs.Settings, dict[str, Any]]:
-        given = self.config.get("estimator")
-        rest = {key: each for key, each in self.config.items() if key != "estimator"}
-        title = "Estimator" if given is None else getattr(given, "__name__", type(given).__name__)
-        return configs.split(rest, self._parameters(), title)
-
-    def _make(self) -> Any:
-        given = self.config.get("estimator")
-        if given is None:
-            raise ModelConfigError(
-                "sklearn/Estimator needs config={'estimator': ...}: an object or a class with fit, "
-                "get_params and set_params"
-            )
-        if isinstance(given, type):
-            return estimators.make(given, self._params)
-        return estimators.with_parameters(estimators.own_copy(given), self._params)
-
-    @classmethod
-    def describe_config(cls) -> dict[str, Any]:
-        """List the config keys with their defaults."""
-        return {"estimator": ..., **configs.describe({})}
-
-
-@cache
-def model_class(estimator_class: type) -> type[SklearnModel]:
-    """Make the model class of a public estimator class; the same one every time."""
-    name = estimator_class.__name__
-    first_line = (estimator_class.__doc__ or "").strip().partition("\n")[0]
-    return type(
-        name,
-        (SklearnModel,),
-        {
-            "__doc__": f"scikit-learn's {name} as a model: {first_line}\n\n{SklearnModel.__doc__}",
-            "__module__": __name__,
-            "estimator_class": estimator_class,
-            "registered_name": f"sklearn/{name}",
-        },
-    )
-
-
-@cache
-def wrapping_class(estimator_class: type) -> type[EstimatorModel]:
-    """Make an `EstimatorModel` that is called like the estimator that will be given to it."""
-    return type(
-        estimator_class.__name__,
-        (EstimatorModel,),
-        {
-            "__doc__": EstimatorModel.__doc__,
-            "__module__": __name__,
-            "registered_name": EstimatorModel.registered_name,
-        },
-    )
-
-
 def _refuse_unknown(unknown: Mapping[str, Any], method: str) -> None:
     for name in unknown:
-        raise UnknownArgumentError("argument", name, _TRAIN_ARGUMENTS, f"of {method}")
+        raise UnknownArgumentError("argument", name, _ARGUMENTS[method], f"of {method}")

@@ -60,7 +60,10 @@ class Outputs:
             if hasattr(self.estimator, name):
                 return name
         raise UnknownNameError(
-            "output", "predict", self.names(), f"of {self.title}",
+            "output",
+            "predict",
+            self.names(),
+            f"of {self.title}",
             "It tells only of the rows that it was fitted on: look at the attributes of "
             "get_model_by_name(...).estimator, such as labels_ or embedding_",
         )
@@ -121,8 +124,9 @@ class Outputs:
             return getattr(self.estimator, METHODS[name])(samples.x)
         if name == "score":
             return self._score(samples)
-        if name == "loss":
-            return loss_function(self.estimator)(samples)
+        loss = loss_function(self.estimator) if name == "loss" else None
+        if loss is not None:
+            return loss(samples)
         return get_metric(name)(samples.y, self.estimator.predict(samples.x))
 
     def _score(self, samples: Samples) -> float:
@@ -158,4 +162,3 @@ def _reason(estimator: Any, method: str) -> str:
     except AttributeError as exc:
         return f"scikit-learn says: {exc.__cause__ or exc}"
     return ""
-

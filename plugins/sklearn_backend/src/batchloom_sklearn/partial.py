@@ -66,8 +66,7 @@ class PartialFit:
 
     def train(self, samples: Samples) -> None:
         """Learn from a batch that passed `check`."""
-        tells = self.is_first and self.classes is not None
-        classes = self.classes.labels if tells else None
+        classes = self.classes.labels if self.is_first and self.classes is not None else None
         with samples.trusted(parameters=not self.is_first):
             learn(self.estimator, samples.x, samples.y, samples.sample_weight, classes)
         self.is_first = False

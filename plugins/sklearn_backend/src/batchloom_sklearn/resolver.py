@@ -41,11 +41,11 @@ class Resolver:
         UnknownNameError
             A ``LookupError`` with the nearest names.
         """
-        from . import model
+        from . import model_classes
 
         if rest == "Estimator":
-            return model.EstimatorModel
-        return model.model_class(find_estimator(rest))
+            return model_classes.EstimatorModel
+        return model_classes.model_class(find_estimator(rest))
 
     def names(self) -> Sequence[str]:
         """List the names, sorted, without importing scikit-learn."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from zipfile import ZipFile
 
@@ -68,7 +69,7 @@ def check_loaded(loaded: Any) -> None:
     UnsafeFileError
         An index that is out of range, with what it is an index of.
     """
-    for each in _objects(loaded, set()):
+    for each in _objects(loaded):
         if isinstance(each, Tree):
             _check_tree(each)
         elif isinstance(each, (KDTree, BallTree)):
@@ -201,7 +202,8 @@ def _objects_of_schema(schema: Any) -> Iterator[dict[str, Any]]:
             waiting.extend(each)
 
 
-def _objects(root: Any, seen: set[int]) -> Iterator[Any]:
+def _objects(root: Any) -> Iterator[Any]:
+    seen: set[int] = set()
     waiting = [root]
     while waiting:
         each = waiting.pop()
@@ -219,4 +221,6 @@ def _inside(each: Any) -> list[Any]:
         return list(each)
     if isinstance(each, np.ndarray):
         return list(each.flat) if each.dtype == object else []
+    if isinstance(each, partial):
+        return [each.func, *each.args, *each.keywords.values()]
     return list(getattr(each, "__dict__", {}).values())

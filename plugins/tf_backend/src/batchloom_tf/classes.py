@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,32 +55,34 @@ def count_classes(y: Any, run: RunInfo | None, loss: Any) -> int:
 
 
 def _column(run: RunInfo | None) -> Any:
-    if run is None or run.dataset is None or "y" not in run.columns:
+    if run is None or run.dataset is None:
         return None
-    return run.dataset.column(run.columns["y"])
+    name = run.columns.get("y") or run.columns.get("feed_dict.y")
+    return None if name is None else run.dataset.column(name)
 
 
-def class_outputs(output: Any, loss: Loss) -> dict[str, Callable[[Any], Any]]:
-    """Return what makes ``"proba"`` and ``"labels"`` of a classifier's predictions.
+def derived_outputs(outputs: Sequence[Any], loss: Loss) -> dict[str, Callable[[Any], Any]]:
+    """Return what is made of the predictions: ``"predict"``, and for a classifier more.
 
     Parameters
     ----------
-    output : KerasTensor
-        The network's output: one column for two classes, or one for each class.
+    outputs : sequence of KerasTensor
+        The network's. A classifier has one: one column for two classes, or one for each class.
     loss : Loss
-        Says whether the predictions are logits, and whether several labels may hold at once.
+        Says whether it is a classifier, whether the predictions are logits, and whether several
+        labels may hold at once.
 
-    Raises
-    ------
-    ModelInputError
-        If the loss is known and is none of a classifier.
+    Returns
+    -------
+    dict of str to callable
+        ``"predict"`` is what the other backends call so: the labels of a classifier, else the
+        predictions. ``"proba"`` and ``"labels"`` are there unless the network cannot be a
+        classifier; without a known loss it may be one, whose predictions are probabilities.
     """
-    if loss.name and "crossentropy" not in loss.name and "hinge" not in loss.name:
-        raise ModelInputError(
-            f"the loss {loss.name!r} is no classifier's: there is 'predictions', and neither "
-            "'proba' nor 'labels'"
-        )
-    one_column = output.shape[-1] == 1
+    is_classifier = "crossentropy" in loss.name or "hinge" in loss.name
+    if len(outputs) > 1 or (loss.name and not is_classifier):
+        return {"predict": _as_it_is}
+    one_column = outputs[0].shape[-1] == 1
     by_column = one_column or "binary" in loss.name
     logits = bool(loss.options.get("from_logits"))
     squash = keras.ops.sigmoid if by_column else keras.ops.softmax
@@ -92,4 +94,12 @@ def class_outputs(output: Any, loss: Loss) -> dict[str, Callable[[Any], Any]]:
             return keras.ops.cast(keras.ops.squeeze(above, -1) if one_column else above, "int64")
         return keras.ops.cast(keras.ops.argmax(predictions, axis=-1), "int64")
 
-    return {"proba": squash if logits else lambda predictions: predictions, "labels": labels}
+    return {
+        "proba": squash if logits else _as_it_is,
+        "labels": labels,
+        "predict": labels if is_classifier else _as_it_is,
+    }
+
+
+def _as_it_is(predictions: Any) -> Any:
+    return predictions

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from packaging.version import Version
 
 from batchloom.errors import CorruptFileError, FormatVersionError, UnsafeFileError
 from batchloom_tf.library import keras
 
 NAME = "network.keras"
+RANDOM_STATE = "random_state.npy"
 
 
 def save(network: Any, directory: Path) -> None:
-    """Write a network, its optimizer's state and what it was compiled with."""
+    """Write a network, what it was compiled with, the state of its optimizer and of its dropout."""
     network.save(directory / NAME)
+    np.save(directory / RANDOM_STATE, np.array([each.numpy() for each in _random_state(network)]))
 
 
 def load(directory: Path, compiled: bool = True) -> Any:
@@ -40,8 +44,20 @@ def load(directory: Path, compiled: bool = True) -> Any:
     """
     path = directory / NAME
     _check_version(path)
-    try:
+    network = _load_safely(path, compiled)
+    _restore_random_state(network, directory / RANDOM_STATE)
+    return network
+
+
+def _load_safely(path: Path, compiled: bool) -> Any:
+    def read() -> Any:
         return keras.saving.load_model(path, compile=compiled, safe_mode=True)
+
+    try:
+        # Keras's enable_unsafe_deserialization() overrules safe_mode=True in the thread that
+        # called it. A thread of its own is always safe.
+        with ThreadPoolExecutor(1, "batchloom-load") as fresh_thread:
+            return fresh_thread.submit(read).result()
     except Exception as exc:
         if "safe_mode" in str(exc) or "unsafe" in str(exc).lower():
             raise UnsafeFileError(
@@ -53,6 +69,26 @@ def load(directory: Path, compiled: bool = True) -> Any:
             "and its module imported before the model is loaded"
         )
         raise
+
+
+def _random_state(network: Any) -> list[Any]:
+    """List the variables of the seeds that dropout draws from: Keras's file leaves them out."""
+    others = {id(each) for each in (*network.weights, *network.metrics_variables)}
+    return [each for each in network.variables if id(each) not in others]
+
+
+def _restore_random_state(network: Any, path: Path) -> None:
+    variables = _random_state(network)
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as exc:
+        raise CorruptFileError(f"{RANDOM_STATE} cannot be read: {exc}") from exc
+    if len(values) != len(variables):
+        raise CorruptFileError(
+            f"{RANDOM_STATE} has {len(values)} states, and the network {len(variables)}"
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _check_version(path: Path) -> None:

@@ -35,6 +35,8 @@ class KerasModel(BaseModel):
     data_args = ("x", "y", "sample_weight", "feed_dict")
     literal_args = ("output", "fetches")
     predict_is_thread_safe = True
+    may_stop_training: ClassVar[bool] = True
+    may_stop_training = True
     load_needs_build = False
     library = "keras"
     network_keys: ClassVar[Mapping[str, str]] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from batchloom.errors import ModelConfigError, ModelInputError, UnknownNameError
 from batchloom_tf.arrays import check_rows
-from batchloom_tf.classes import class_outputs
+from batchloom_tf.classes import derived_outputs
 from batchloom_tf.feeding import Feed
 from batchloom_tf.graph import Values, Wanted, compile_function, forward_pass, update
 from batchloom_tf.library import keras, tf
@@ -19,8 +19,6 @@ from batchloom_tf.targets import Targets
 
 #: What training gives out besides metrics and layers.
 TRAIN = ("loss", "predictions", "learning_rate", "iterations", "grad_norm")
-#: What predicting gives out besides layers.
-PREDICT = ("predictions", "labels", "proba")
 
 
 class Steps:
@@ -134,31 +132,20 @@ class Steps:
             return self._compiled[key]
 
     def _predict_step(self, names: tuple[str, ...]) -> Callable[..., Values]:
-        layers = self._check(names, PREDICT)
+        loss = losses_by_output(getattr(self.network, "loss", None), [""])[0]
+        derived = derived_outputs(list(self.signature.outputs.values()), loss)
+        layers = self._check(names, ("predictions", *derived))
         forward = forward_pass(self.network, self.signature, layers)
-        derived = self._classes() if {"proba", "labels"} & set(names) else {}
 
         def step(*x: Any) -> Values:
             self.traces += 1
             predictions, values = forward(self.signature.pack(x), training=False)
-            predictions = readable(predictions)
-            if "predictions" in names:
-                values["predictions"] = predictions
-            for name, derive in derived.items():
-                if name in names:
-                    values[name] = derive(predictions)
-            return values
+            values["predictions"] = readable(predictions)
+            for name in derived.keys() & set(names):
+                values[name] = derived[name](values["predictions"])
+            return {name: values[name] for name in names}
 
         return compile_function(step, [each.spec() for each in self.signature.inputs], self._jit)
-
-    def _classes(self) -> dict[str, Callable[[Any], Any]]:
-        if len(self.signature.outputs) > 1:
-            raise ModelInputError(
-                "the network has several outputs: ask for 'predictions' or for layers by name, not "
-                "for 'labels' or 'proba'"
-            )
-        loss = losses_by_output(getattr(self.network, "loss", None), [""])[0]
-        return class_outputs(next(iter(self.signature.outputs.values())), loss)
 
     def _train_step(
         self, y: Any, weights: Any, names: tuple[str, ...], with_logs: bool

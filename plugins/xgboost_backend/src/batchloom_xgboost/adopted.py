@@ -12,6 +12,7 @@ from batchloom_xgboost.categories import CategoryTable
 from batchloom_xgboost.classes import Classes
 from batchloom_xgboost.columns import Columns
 from batchloom_xgboost.learned import Learned
+from batchloom_xgboost.library import xgboost as xgb
 from batchloom_xgboost.parameters import Parameters
 
 
@@ -34,11 +35,13 @@ def adopt(booster: Any, parameters: Parameters, columns: Columns, classifies: bo
     ModelConfigError
         If it has not been trained.
     """
-    own = booster.copy()
     try:
+        own = booster.copy()
         config = json.loads(own.save_config())["learner"]
-    except ValueError as exc:
-        raise ModelConfigError("fitted: the booster has not been trained") from exc
+    except xgb.core.XGBoostError as exc:
+        raise ModelConfigError(
+            "the booster has not been trained. Give its parameters as the config of xgboost/Booster"
+        ) from exc
     columns.count = own.num_features()
     columns.names, columns.types = own.feature_names, own.feature_types
     for i, values in enumerate(_categories(own)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -128,13 +129,20 @@ class Collect:
         if not external:
             self._training.drop()
             self._held_out.drop()
-        booster, history = boost(
-            parameters,
-            train,
-            validation,
-            start=self._start.booster if self._start else None,
-            progress=self.task.run.progress,
-        )
+        try:
+            booster, history = boost(
+                parameters,
+                train,
+                validation,
+                start=self._start.booster if self._start else None,
+                progress=self.task.run.progress,
+            )
+        except BaseException as exc:
+            # A matrix held by the traceback would outlive its files, and complain.
+            traceback.clear_frames(exc.__traceback__)
+            raise
+        finally:
+            del train, validation
         return Learned(booster, parameters, columns, classes, history)
 
     def _validation_pages(self) -> dict[str, Pages]:

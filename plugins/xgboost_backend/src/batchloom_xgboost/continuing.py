@@ -14,6 +14,7 @@ from batchloom_xgboost.classes import Classes
 from batchloom_xgboost.learned import Learned, Task
 from batchloom_xgboost.matrix import MatrixBuilder
 from batchloom_xgboost.pages import Pages
+from batchloom_xgboost.parameters import Parameters
 from batchloom_xgboost.queries import QueryPages
 from batchloom_xgboost.reader import Reader
 from batchloom_xgboost.rows import Rows
@@ -86,7 +87,7 @@ class Continue:
 
     def _started(self, matrix: Any) -> Learned:
         if self.learned is None:
-            booster = new_booster(self._parameters, matrix)
+            booster = new_booster(self._first_parameters(matrix), matrix)
             reader = self._reader
             self.learned = Learned(booster, self._parameters, reader.columns, reader.classes)
         elif self.learned.parameters is not self._parameters:
@@ -94,6 +95,15 @@ class Continue:
             self.learned.booster.set_param(self._parameters.native)
             self.learned.parameters = self._parameters
         return self.learned
+
+    def _first_parameters(self, matrix: Any) -> Parameters:
+        """Start from even odds where the first batch would rule out a class that it lacks."""
+        classes, native = self._reader.classes, self._parameters.native
+        if classes is None or "base_score" in native:
+            return self._parameters
+        if len(np.unique(matrix.get_label())) == len(classes.values):
+            return self._parameters
+        return self._parameters.with_native(base_score=0.5)
 
     def _before(self, matrix: Any, output: Any) -> Any:
         if output is None:

@@ -81,8 +81,9 @@ class Task:
                 f"y: a classifier needs two classes at least, and there is "
                 f"{classes.values.tolist()} only"
             )
-        if count == 2 or self.parameters.objective is not None:
-            return self.parameters
-        objective = self.parameters.native.get("objective")
-        softmax = objective if objective == "multi:softmax" else "multi:softprob"
-        return self.parameters.with_native(objective=softmax, num_class=count)
+        objective = str(self.parameters.native.get("objective"))
+        if not objective.startswith("multi:"):
+            if count == 2 or self.parameters.objective is not None:
+                return self.parameters
+            objective = "multi:softprob"
+        return self.parameters.with_native(objective=objective, num_class=count)

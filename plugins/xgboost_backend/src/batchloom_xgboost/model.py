@@ -86,6 +86,17 @@ class BoostedTrees(BaseModel):
         best = self._fitted().booster.attr("best_iteration")
         return None if best is None else int(best)
 
+    @property
+    def feature_importances_(self) -> NDArray[np.float32]:
+        """Importance of each column by ``importance_type``, adding up to 1, as in the estimators."""
+        booster = self.booster
+        linear = self._parameters.native.get("booster") == "gblinear"
+        kind = self._given.get("importance_type") or ("weight" if linear else "gain")
+        scores = booster.get_score(importance_type=kind)
+        names = booster.feature_names or [f"f{i}" for i in range(booster.num_features())]
+        given = np.array([scores.get(name, 0.0) for name in names], np.float32)
+        return given / (given.sum() or 1)
+
     @classmethod
     def describe_config(cls) -> dict[str, Any]:
         """Return the keys of the config and their defaults: ours, then the library's."""
@@ -192,7 +203,15 @@ class BoostedTrees(BaseModel):
         return lambda: xgb.config_context(**settings)
 
     def _describe(self) -> str:
-        settings = Settings.from_config(self.config)
+        return self.describe_unbuilt(self.config)
+
+    @classmethod
+    def describe_unbuilt(cls, config: Mapping[str, Any]) -> str:
+        """Say when a model of this config is trained; nothing if the config cannot tell yet."""
+        try:
+            settings = Settings.from_config(config)
+        except Exception:  # an expression has no value yet; what is wrong is said when it is made
+            return ""
         if settings.strategy == "continue":
             return f"adds {settings.rounds_per_batch} round(s) of trees with every batch"
         if settings.fit_at == "epoch":

@@ -100,11 +100,13 @@ class Predictor:
             feature_types=self.columns.types,
             enable_categorical=True,
         )
+        booster = self.booster
         if self._linear:
             rounds = (0, 0)
-        return self.booster.predict(
-            matrix, iteration_range=rounds, validate_features=False, **asked
-        )
+        elif rounds[0] and "output_margin" not in asked:
+            # What is asked of single trees counts from the first: a slice begins where it is told.
+            booster, rounds = booster[rounds[0] : rounds[1]], (0, 0)
+        return booster.predict(matrix, iteration_range=rounds, validate_features=False, **asked)
 
     def _labels(self, x: Any, base_margin: Any, rounds: Any) -> NDArray[Any]:
         values = self._values(x, base_margin, rounds, margin=False)

@@ -146,6 +146,8 @@ def estimator_parameters(name: str, given: Mapping[str, Any], *, forest: bool) -
         native["objective"] = estimator_defaults(name)["objective"] or "reg:squarederror"
         outside["objective"] = _native_objective(objective)
     outside["metric"] = _take_metric(native)
+    if str(native.get("objective")).startswith("multi:"):
+        native.setdefault("num_class", 2)  # until the classes are known
     return _checked(native, 1 if forest else size, outside, list(given))
 
 

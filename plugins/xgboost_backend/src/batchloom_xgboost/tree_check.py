@@ -88,6 +88,8 @@ def _check_trees(model: dict[str, Any], features: int, groups: int) -> None:
     rounds = _ints(model["iteration_indptr"])
     ordered = len(rounds) > 0 and rounds[0] == 0 and rounds[-1] == len(trees)
     _demand(ordered and (np.diff(rounds) >= 0).all(), "trees of each round (iteration_indptr)")
+    vectors = any(int(tree["tree_param"]["size_leaf_vector"]) > 1 for tree in trees)
+    _demand(vectors or (np.diff(rounds) % groups == 0).all(), "trees of each class")
     for number, tree in enumerate(trees):
         _demand(tree["id"] == number, f"id of tree {number}")
         try:

@@ -1,0 +1,95 @@
+"""Fingerprints: whether a definition and its data are those that a checkpoint was made with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from batchloom.dataset import Dataset
+from batchloom.definition import DeclareModel, Definition, ImportModel
+from batchloom.steps import CompoundStep, Step, short
+
+SAMPLED_ROWS = 1000
+
+
+def fingerprint(definition: Definition) -> dict[str, str]:
+    """Describe what a run depends on, part by part.
+
+    Returns
+    -------
+    dict
+        Part to text. The data is represented by its shape and by a sample of its rows.
+    """
+    dataset = definition.dataset
+    assert dataset is not None
+    parts = {f"step {at}": _step(each) for at, each in enumerate(definition.steps, start=1)}
+    parts["config"] = stable_text(dict(definition.config))
+    parts["batch class"] = stable_text(dataset.batch_class)
+    parts["index"] = f"{len(dataset)} items, {_digest(_sampled_ids(dataset))}"
+    for name in dataset.columns:
+        parts[f"column {name!r}"] = _column(dataset, name)
+    return parts
+
+
+def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
+    """Say in which parts two fingerprints differ."""
+    return [
+        f"{part}: {there.get(part, 'nothing')} then, {here.get(part, 'nothing')} now"
+        for part in dict.fromkeys([*there, *here])
+        if there.get(part) != here.get(part)
+    ]
+
+
+def stable_text(value: Any) -> str:
+    """Write a value so that it reads the same in every process: no addresses, arrays by content."""
+    if isinstance(value, np.ndarray) and value.size > 16:
+        return f"array({value.dtype}, {value.shape}, {_digest(value)})"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k!r}: {stable_text(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(stable_text, value)) + "]"
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    text = repr(value)
+    return f"a {type(value).__qualname__}" if " at 0x" in text else text
+
+
+def _step(step: Step) -> str:
+    name = type(step).__name__
+    if isinstance(step, CompoundStep):
+        inner = ", ".join(map(_step, step.steps))
+        rest = getattr(step, "times", getattr(step, "probability", ""))
+        return f"{name}({inner}; {rest})"
+    if isinstance(step, DeclareModel):
+        made = step.spec.registered_name or stable_text(step.spec.model_class)
+        return f"{name}({step.mode}, {step.name}, {made}, {stable_text(step.spec.config)})"
+    if isinstance(step, ImportModel):
+        return f"{name}({step.name})"
+    fields = {each: getattr(step, each, None) for each in step.__dataclass_fields__}
+    return short(f"{name}({stable_text(fields)})", most=400).strip("'\"")
+
+
+def _column(dataset: Dataset, name: str) -> str:
+    rows = dataset.gather(name, _sample(dataset))
+    kind = type(rows).__name__
+    if isinstance(rows, np.ndarray):
+        return f"{kind} of {rows.dtype}, {rows.shape[1:]}, {_digest(rows)}"
+    return f"{kind}, {_digest(np.frombuffer(repr(rows).encode(), dtype=np.uint8))}"
+
+
+def _sample(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.intp]]:
+    return np.unique(np.linspace(0, max(len(dataset) - 1, 0), SAMPLED_ROWS).astype(np.intp))[
+        : len(dataset)
+    ]
+
+
+def _sampled_ids(dataset: Dataset) -> np.ndarray[Any, Any]:
+    return dataset.index.take(_sample(dataset))
+
+
+def _digest(array: np.ndarray[Any, Any]) -> str:
+    data = repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
+    return hashlib.sha256(data).hexdigest()[:12]

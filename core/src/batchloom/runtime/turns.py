@@ -1,0 +1,125 @@
+"""Turns: when a batch that is prepared ahead may look at what batches share.
+
+A batch's turn comes when every batch before it is done. Before, it may read what nobody can change in
+place, and what it read is held against what is there when its turn has come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from batchloom.models.handle import ModelHandle
+    from batchloom.runtime.ahead import Monitor
+    from batchloom.variables import Variables
+
+
+class NotNowError(BaseException):
+    """Gives a batch up, to be prepared at its turn. Never seen by users.
+
+    Parameters
+    ----------
+    turn : Turn
+        Of the batch: runs can be nested, and the one that the batch belongs to takes it back.
+    """
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__()
+        self.turn = turn
+
+
+class Read(Protocol):
+    """Something that was read ahead of a batch's turn."""
+
+    def changed(self) -> bool:
+        """Tell whether it is different now."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariableRead:
+    """A variable's value that was read ahead."""
+
+    variables: Variables
+    name: str
+    value: Any
+
+    def changed(self) -> bool:
+        """Tell whether it is another one now."""
+        return self.variables[self.name] is not self.value
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRead:
+    """The version of a model that predicted ahead."""
+
+    handle: ModelHandle
+    version: int
+
+    def changed(self) -> bool:
+        """Tell whether the model has been written to."""
+        return self.handle.version != self.version
+
+
+class Turns:
+    """The turns of batches that are prepared together.
+
+    Attributes
+    ----------
+    granted : int
+        How many of them have got their turn.
+    monitor : Monitor or None
+        Where they wait for it; None where nobody may wait, because the thread is not the run's own.
+    """
+
+    __slots__ = ("granted", "monitor")
+
+    def __init__(self, monitor: Monitor | None = None) -> None:
+        self.granted = 0
+        self.monitor = monitor
+
+
+class Turn:
+    """The turn of one batch.
+
+    Attributes
+    ----------
+    reads : list of Read
+        What it read before its turn came; empty once that was found to be still so.
+    """
+
+    __slots__ = ("_may_read", "_position", "_turns", "reads")
+
+    def __init__(self, turns: Turns, position: int, may_read: bool) -> None:
+        self._turns = turns
+        self._position = position
+        self._may_read = may_read
+        self.reads: list[Read] = []
+
+    @property
+    def has_come(self) -> bool:
+        """Whether every batch before it is done."""
+        return self._turns.granted > self._position
+
+    @property
+    def may_read_ahead(self) -> bool:
+        """Whether what nobody can change in place may be read now, and must be noted in `reads`."""
+        return self._may_read and not self.has_come
+
+    def wait(self) -> None:
+        """Wait for the turn.
+
+        Raises
+        ------
+        NotNowError
+            If something that was read ahead has changed since, or nobody may wait here.
+        """
+        if not self.has_come:
+            if self._turns.monitor is None:
+                raise NotNowError(self)
+            self._turns.monitor.wait_until(lambda: self.has_come)
+        if self.reads:
+            # The turn may have come long after the reading: it is held against what is there in any case.
+            if any(each.changed() for each in self.reads):
+                raise NotNowError(self)
+            self.reads = []  # from here on only this batch changes anything
