@@ -21,6 +21,5 @@ class TestContinuingBooster(ModelTests):
     config = {
         "strategy": "continue",
         "rounds_per_batch": 1,
-        "objective": "multi:softprob",
-        "num_class": 3,
+        "params": {"objective": "multi:softprob", "num_class": 3},
     }

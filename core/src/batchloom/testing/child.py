@@ -32,7 +32,7 @@ def ask(subject: Subject, folder: Path, task: str, **details: Any) -> list[dict[
         Whose saved models they are.
     folder : Path
         Where the request and the answers are kept.
-    task : {"predict", "save_killed", "save_full"}
+    task : {"predict", "save_interrupted"}
     **details
         What the task is to be done with, as JSON can hold it.
 
@@ -87,8 +87,7 @@ class Worker:
         """Do the task that was asked for."""
         tasks = {
             "predict": self.predict,
-            "save_killed": self.save_killed,
-            "save_full": self.save_full,
+            "save_interrupted": self.save_interrupted,
         }
         tasks[self.request["task"]]()
 
@@ -103,33 +102,32 @@ class Worker:
             else:
                 self._report(path=path, predicted=f"{path}.pickle")
 
-    def save_killed(self) -> None:
-        """Be killed when the model has written its files, before they are in place."""
+    def save_interrupted(self) -> None:
+        """Have no room for all that the model writes; then be killed when it has written its files."""
+        if hasattr(os, "fork"):  # there are limits of a process to set
+            self._save_with(lambda save: _with_little_room(save, self.request["room"]), "full")
 
         def die(save: Callable[[], Any]) -> None:
             save()
             _kill_myself()
 
-        self._save_with(die)
+        self._save_with(die, "killed")
 
-    def save_full(self) -> None:
-        """Have no room for all that the model writes."""
-        self._save_with(lambda save: _with_little_room(save, self.request["room"]))
-
-    def _save_with(self, around: Callable[[Callable[[], Any]], Any]) -> None:
+    def _save_with(self, around: Callable[[Callable[[], Any]], Any], how: str) -> None:
         from batchloom.models.handle import handle_of
 
         model = self._loaded(self.request["path"])
         calls = handle_of(model).calls
         save = calls.save
         calls.save = lambda *args: around(lambda: save(*args))  # type: ignore[method-assign]
-        self._report(begun=True)
+        target = self.request[how]
+        self._report(how=how, begun=True)
         try:
-            model.save(self.request["target"])
+            model.save(target)
         except Exception as exc:
-            self._report(raised=described(exc))
+            self._report(how=how, raised=described(exc))
         else:
-            self._report(saved=True)
+            self._report(how=how, saved=target)
 
     def _keep_predictions(self, path: str) -> None:
         import pickle

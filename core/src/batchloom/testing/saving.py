@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickletools
 import shutil
 import zipfile
@@ -14,7 +13,7 @@ from typing import Any
 from batchloom.models import load_model
 from batchloom.models.archive import publish, verified
 from batchloom.testing import child
-from batchloom.testing.promises import NotApplicable, Seen, promise
+from batchloom.testing.promises import NotApplicable, Seen, described, promise
 from batchloom.testing.subject import Subject
 from batchloom.testing.values import difference, must_be_same
 
@@ -50,26 +49,24 @@ def saving_changes_nothing(subject: Subject, folder: Path) -> None:
 
 @promise("A save that is interrupted leaves the old file as it was: no disk is too full for that.")
 def interrupted_saves(subject: Subject, folder: Path) -> None:
-    """Save over a file, killed in the middle, and then without room for what the model writes."""
+    """Save over a file without room for what the model writes, and then be killed in the middle."""
     model, path = subject.saved(folder)
     expected = subject.predictions(model)
-    before = path.read_bytes()
-    paths = {"path": str(path), "target": str(path)}
-    *_, end = child.ask(subject, folder, "save_killed", **paths)
-    if end["ended"] not in (-9, 9, 137):
-        raise Seen(f"the model ended its process before it could be killed: {end}")
-    if path.read_bytes() != before:
+    full, killed = folder / "full", folder / "killed"
+    for each in (full, killed):
+        shutil.copy(path, each)
+    room = _half_of_the_largest(path)
+    files = {"path": str(path), "full": str(full), "killed": str(killed), "room": room}
+    *reports, end = child.ask(subject, folder, "save_interrupted", **files)
+    said = {each["how"]: each for each in reports}
+    if "saved" in said.get("full", {}):
+        _check_what_was_saved_without_room(subject, full, expected)
+    elif full.read_bytes() != path.read_bytes():
+        raise Seen(f"the save failed ({said['full'].get('raised')}), and the old file is gone")
+    if said.get("killed", {}).get("raised") or end["ended"] not in (-9, 9, 137):
+        raise Seen(f"saving in another process, it came to {reports[-1:] or ''} {end}")
+    if killed.read_bytes() != path.read_bytes():
         raise Seen("killed while it saved, it had changed the old file")
-    if os.name != "posix":
-        return
-    reports = child.ask(subject, folder, "save_full", **paths, room=_half_of_the_largest(path))
-    if "raised" in reports[-2]:
-        if path.read_bytes() != before:
-            raise Seen(f"the save failed ({reports[-2]['raised']}), and the old file is gone")
-        return
-    if "saved" not in reports[-2]:
-        raise Seen(f"without room on the disk the process ended: {reports[-1]}")
-    _check_what_was_saved_without_room(subject, folder, path, expected)
 
 
 @promise("A file that is damaged is refused: the model raises, it never predicts something else.")
@@ -111,16 +108,15 @@ def _half_of_the_largest(path: Path) -> int:
     return max(sizes) // 2
 
 
-def _check_what_was_saved_without_room(
-    subject: Subject, folder: Path, path: Path, expected: Any
-) -> None:
-    *reports, end = child.ask(subject, folder, "predict", paths=[str(path)])
-    report = reports[-1] if reports else end
-    if "predicted" not in report or difference(expected, child.predictions(report)):
-        raise Seen(
-            "on a full disk save() raised nothing, and the file it left "
-            f"{'predicts something else' if 'predicted' in report else 'cannot be loaded'}"
-        )
+def _check_what_was_saved_without_room(subject: Subject, path: Path, expected: Any) -> None:
+    try:
+        found = subject.predictions(_load(subject, path))
+    except Exception as exc:
+        seen = f"cannot be loaded: {described(exc)}"
+    else:
+        seen = difference(expected, found)
+    if seen:
+        raise Seen(f"on a full disk save() raised nothing, and the file that it left {seen}")
 
 
 def _damaged(path: Path, folder: Path) -> Iterator[tuple[Path, str]]:

@@ -120,7 +120,7 @@ def _train_and_overwrite(subject: Subject) -> Any:
     for batch in pipeline.gen_batch(subject.batch_size, **options):
         for name in set(subject.arguments.values()):
             array = getattr(batch, name)
-            if array.tobytes() != columns[name][batch.index].tobytes():
+            if array.tobytes() != columns[name][batch.indices].tobytes():
                 raise Seen(f"train changed {name}")
             array[...] = 0
     return pipeline.get_model_by_name(MODEL)
