@@ -15,6 +15,7 @@ import pytest
 from prefetch_steps import Items, SharedWalk, Walk, dataset, outcome, over
 
 from batchloom import B, Dataset, Pipeline, V
+from batchloom.runtime import stages
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -161,6 +162,22 @@ def test_processes_change_nothing(
     assert outcome(make(), 4, executor=processes, prefetch=1, **RUN) == alone
 
 
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("where", ["threads", "executor", "processes"])
+def test_batches_that_are_handed_over_together_change_nothing(
+    make: Callable[[], Pipeline],
+    where: str,
+    processes: ProcessPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Batches are handed over together where they are cheap: here all of them count as cheap."""
+    alone = outcome(make(), 1, **RUN)
+    monkeypatch.setattr(stages, "CHEAP_SECONDS", 100.0)
+    with ThreadPoolExecutor(2) as threads:
+        executor = {"threads": None, "executor": threads, "processes": processes}[where]
+        assert outcome(make(), 1, prefetch=3, executor=executor, **RUN) == alone
+
+
 def test_processes_do_work_on_pure_steps(processes: ProcessPoolExecutor) -> None:
     import os
 
@@ -202,6 +219,14 @@ def test_a_dynamic_model_is_made_once_from_the_first_batch() -> None:
         made = over(64).init_model("dynamic", Walk, "model").jitter().train_here()
         made.run(2, prefetch=8)
         assert made.models["model"].first == 0
+
+
+@pytest.mark.parametrize("prefetch", [0, 4])
+def test_a_dynamic_model_is_made_from_the_batch_that_an_action_put_in_place(prefetch: int) -> None:
+    made = over(8).init_model("dynamic", Walk, "model").init_model("dynamic", Walk, "more")
+    made = made.sort().predict_model("model", x="x", save_to="x").merge(over(8).noise())
+    made = made.train_model("more", x="x").run(2, prefetch=prefetch)
+    assert [each.first for each in made.models.values()] == [0, 0]
 
 
 def test_the_loop_body_may_train_a_model_that_predicts_ahead() -> None:

@@ -209,6 +209,11 @@ class Items(Batch):
         return self
 
     @action
+    def keep_sign(self) -> Items:
+        self._sign = float(np.copysign(1.0, self.pipeline.read_variable("n")))
+        return self
+
+    @action
     def unsendable(self) -> Items:
         self._hook = lambda: None
         return self
@@ -286,10 +291,14 @@ def outcome(pipeline: Pipeline, batch_size: int, **options: Any) -> Any:
         for batch in pipeline.gen_batch(batch_size, **options):
             seen.append(batch_content(batch))
     except BaseException as exc:
-        ended = type(exc).__name__, str(exc), [n for n in exc.__notes__ if n.startswith("in step")]
+        ended = type(exc).__name__, str(exc), _places(exc)
     models = {
         name: (frozen(each.weights), each.first, each.epochs, each.abandoned)
         for name, each in pipeline.models.items()
     }
     failures = [(f.epoch, f.number, frozen(f.indices), f.step) for f in pipeline.failures]
     return seen, ended, frozen(dict(pipeline.variables)), models, failures
+
+
+def _places(exc: BaseException) -> list[str]:
+    return [each for each in getattr(exc, "__notes__", ()) if each.startswith("in step")]

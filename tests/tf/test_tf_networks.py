@@ -97,6 +97,17 @@ def test_a_static_model_uses_the_object_and_a_dynamic_one_a_copy(drive, keras, b
     assert static.model.network is raw and raw.optimizer.iterations == 2
 
 
+def test_a_copy_keeps_a_loss_that_is_a_function_of_the_users(drive, keras):
+    def doubled(y, predictions):
+        return 2 * keras.losses.mean_squared_error(y, predictions)
+
+    raw = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    raw.compile("sgd", doubled)
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    predictions, loss = drive(raw).train(x=x, y=y, output=["predictions", "loss"])
+    assert loss == pytest.approx(2 * np.mean((predictions - y) ** 2), rel=1e-5)
+
+
 def test_what_the_config_states_of_a_compiled_model_is_replaced_and_the_rest_kept(drive, keras):
     raw = mlp((4,), 3)
     raw.compile(keras.optimizers.Adam(0.01), metrics=["accuracy"], **SPARSE)
@@ -285,8 +296,8 @@ def test_an_architecture_is_built_from_the_first_batch_and_downloads_nothing(
 
 
 def _facts(model, x, y):
+    from batchloom_tf.facts import Facts
     from batchloom_tf.feeding import Feed
-    from batchloom_tf.networks import Facts
 
     return Facts(model.model.config, Feed(x, y), model.model._run)
 

@@ -13,7 +13,7 @@ from batchloom import Dataset, Pipeline
 pytestmark = pytest.mark.tf
 
 ADULT = Path(__file__).parents[1] / "data" / "adult"
-FASHION = Path("/usr/share/dataset-fashion-mnist")
+FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 NUMBERS = (0, 2, 4, 10, 11, 12)  # age, fnlwgt, education-num, capital gain and loss, hours
 
@@ -74,6 +74,7 @@ def read_idx(name, offset):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(500)
 @pytest.mark.skipif(not FASHION.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 def test_fashion_mnist_reaches_the_published_accuracy():
     images = [

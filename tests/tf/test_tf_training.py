@@ -235,6 +235,38 @@ def test_a_subclass_of_keras_model_trains_with_its_own_loss(drive, batches, kera
     assert model.model._steps.traces == 1
 
 
+def test_a_subclass_takes_any_length_that_its_config_leaves_open(drive, keras):
+    class Mean(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.table = keras.layers.Embedding(20, 4)
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, tokens):
+            return self.dense(keras.ops.mean(self.table(tokens), axis=1))
+
+    model = drive(Mean, {"loss": "mse", "input_shape": (None,)})
+    for length in (3, 7):
+        assert np.isfinite(model.train(x=np.ones((2, length), int), y=[0, 1], output="loss"))
+    assert model.model._steps.traces == 1
+    fixed = drive(Mean, {"loss": "mse"})
+    fixed.predict(x=np.ones((2, 3), int))
+    with pytest.raises(ValueError, match=r"x: expected shape \(rows, 3\), found \(2, 7\)"):
+        fixed.predict(x=np.ones((2, 7), int))
+
+
+def test_a_network_whose_layers_add_the_loss_needs_no_targets(drive, batches, keras):
+    class Shrink(keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(keras.ops.mean(x**2))
+            return x
+
+    config = {"layers": [keras.layers.Dense(3), Shrink()], "optimizer": "sgd"}
+    model = drive("tf/Sequential", {**config, "learning_rate": 0.1})
+    losses = [model.train(x=batches[0][0], output="loss") for _ in range(10)]
+    assert losses[-1] < losses[0] / 2
+
+
 def test_a_train_step_of_ones_own_is_refused_rather_than_ignored(drive, batches, keras):
     class Own(keras.Model):
         def call(self, x):

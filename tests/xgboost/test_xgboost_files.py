@@ -250,6 +250,7 @@ def gbtree(model):
         lambda m: trees_of(m)[0]["left_children"].pop(),
         lambda m: trees_of(m)[0]["base_weights"].pop(),
         lambda m: trees_of(m)[0]["split_type"].__setitem__(0, 5),
+        lambda m: trees_of(m)[0]["split_type"].__setitem__(-1, 1),
         lambda m: trees_of(m)[1]["parents"].__setitem__(1, 2),
         lambda m: trees_of(m)[0]["split_indices"].__setitem__(0, 0.5),
         lambda m: trees_of(m)[0]["categories"].__setitem__(0, 2**30),

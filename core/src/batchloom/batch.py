@@ -353,6 +353,8 @@ class Batch:
         made = object.__new__(type(self))
         kept = {k: v for k, v in self.__dict__.items() if k not in self.components}
         made.__dict__.update(kept, components=names, _ids=None, _written=False)
+        if self.pipeline is not None:
+            made.__dict__["pipeline"] = self.pipeline.for_batch(made)
         return made
 
     def _fill_from(self, batches: list[Batch], positions: Positions | None = None) -> None:

@@ -8,7 +8,7 @@ type and gains a note of where it happened. ::
     │   ├── UnknownActionError (AttributeError)
     │   ├── UnknownArgumentError (TypeError)
     │   ├── UnknownComponentError (AttributeError)
-    │   ├── UnknownVariableError
+    │   ├── UnknownVariableError (KeyError)
     │   ├── UnknownModelError              a name that no init_model or import_model of the pipeline made
     │   └── UnknownDestinationError        save_to or append_to names nothing
     ├── DefinitionError (ValueError)       a pipeline that cannot mean what it says
@@ -76,7 +76,7 @@ class UnknownNameError(BatchloomError, LookupError):
         names = sorted({str(each) for each in known})
         head = f"unknown {kind} {name!r}" + (f" {where}" if where else "")
         parts = [head + nearest(str(name), names), listing(kind, names), hint]
-        super().__init__(". ".join(part for part in parts if part))
+        super().__init__(". ".join(part for part in parts if part).replace("?. ", "? "))
         self.kind, self.known = kind, names
         self.asked = str(name)
 
@@ -97,7 +97,7 @@ class UnknownComponentError(UnknownNameError, AttributeError):
     """A component that the batch does not have."""
 
 
-class UnknownVariableError(UnknownNameError):
+class UnknownVariableError(UnknownNameError, KeyError):
     """A pipeline variable that was never declared."""
 
 

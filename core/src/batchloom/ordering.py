@@ -73,6 +73,7 @@ def make_order(length: int, shuffle: Shuffle, seed: int | None = None) -> tuple[
     int
         The run's seed.
     """
+    check_shuffle(shuffle)
     drawn = _seed_of(shuffle)
     run_seed = seed if seed is not None else drawn if drawn is not None else fresh_seed()
     order_seed = run_seed if drawn is None else drawn
@@ -83,6 +84,19 @@ def make_order(length: int, shuffle: Shuffle, seed: int | None = None) -> tuple[
 def is_shuffled(shuffle: Shuffle) -> bool:
     """Tell whether the items are visited in another order than their own."""
     return bool(shuffle) if isinstance(shuffle, (bool, np.bool_)) else True
+
+
+def check_shuffle(shuffle: object) -> None:
+    """Refuse what says nothing about an order."""
+    if isinstance(shuffle, (bool, np.bool_, np.random.Generator, np.random.RandomState)):
+        return
+    if isinstance(shuffle, numbers.Integral):
+        check_seed(shuffle)
+    elif not callable(shuffle):
+        raise DefinitionError(
+            f"shuffle={shuffle!r}: give a bool, an int seed, a NumPy Generator or RandomState, "
+            "or a callable that reorders an array of positions"
+        )
 
 
 def check_seed(seed: object) -> int | None:
@@ -103,12 +117,7 @@ def _seed_of(shuffle: Shuffle) -> int | None:
         return int(shuffle.integers(2**63))
     if isinstance(shuffle, np.random.RandomState):
         return int(shuffle.randint(2**31))
-    if callable(shuffle):
-        return None
-    raise DefinitionError(
-        f"shuffle={shuffle!r}: give a bool, an int seed, a NumPy Generator or RandomState, "
-        "or a callable that reorders an array of positions"
-    )
+    return None
 
 
 def _checked(order: object, length: int) -> Positions:

@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from batchloom.models.hooks import hookimpl, hookspec
     from batchloom.models.protocol import Model, RunInfo
     from batchloom.models.registry import get_model_class, list_models, refresh, register
+    from batchloom.models.runs import PipelineRun
     from batchloom.models.saved import load_model
 
 __all__ = [
     "BaseModel",
     "Model",
+    "PipelineRun",
     "RunInfo",
     "get_model_class",
     "hookimpl",
@@ -28,6 +30,7 @@ __all__ = [
 _MODULES = {
     "BaseModel": "base",
     "Model": "protocol",
+    "PipelineRun": "runs",
     "RunInfo": "protocol",
     "get_model_class": "registry",
     "hookimpl": "hooks",

@@ -20,8 +20,10 @@ from batchloom.models.handle import handle_of
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
+    from batchloom.models.runs import PipelineRun
 
 PROJECT = "batchloom"
+CORE = "batchloom"  # what core's own implementation is registered as
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -33,7 +35,19 @@ class Box(tuple[Any, ...]):
 
 
 class LifecycleSpecs:
-    """The hooks. The results of the first five are 1-tuples: ``return (value,)``."""
+    """The hooks. Where only the first result counts, it is a 1-tuple: ``return (value,)``."""
+
+    @hookspec
+    def begin_run(self, run: PipelineRun) -> None:
+        """Begin a run of a pipeline that has models. All implementations are called."""
+
+    @hookspec
+    def end_run(self, run: PipelineRun, exception: BaseException | None) -> None:
+        """End a run, however it ends. All implementations are called.
+
+        `exception` is None if the run came to its end, ``GeneratorExit`` if whoever asked for batches
+        stopped asking, else what was raised.
+        """
 
     @hookspec(firstresult=True)
     def build_model(
@@ -55,8 +69,12 @@ class LifecycleSpecs:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         batch: Batch | None,
+        run: PipelineRun | None,
     ) -> tuple[Any] | None:
-        """Train a model on one batch; `batch` is None when an action calls ``model.train``."""
+        """Train a model on one batch.
+
+        `batch` is None when an action calls ``model.train``, and `run` outside a pipeline's run.
+        """
 
     @hookspec(firstresult=True)
     def predict_model(
@@ -76,7 +94,9 @@ class LifecycleSpecs:
         """Write a model into the file `path`."""
 
     @hookspec
-    def end_epoch(self, model: Any, name: str, epoch: int, last: bool) -> Any:
+    def end_epoch(
+        self, model: Any, name: str, epoch: int, last: bool, run: PipelineRun | None
+    ) -> Any:
         """Finish an epoch in which the model was trained. All implementations are called."""
 
 
@@ -124,7 +144,7 @@ def new_manager() -> pluggy.PluginManager:
     """Return a pluggy manager that knows the hooks and core's implementation."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(LifecycleSpecs)
-    manager.register(CoreLifecycle(), "batchloom")
+    manager.register(CoreLifecycle(), CORE)
     return manager
 
 
@@ -174,4 +194,8 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: object, name: str) -> No
 
 def listened(manager: pluggy.PluginManager) -> frozenset[str]:
     """Return the hooks that somebody besides core implements."""
-    return frozenset(each for each in HOOKS if len(getattr(manager.hook, each).get_hookimpls()) > 1)
+    return frozenset(
+        hook
+        for hook in HOOKS
+        if any(each.plugin_name != CORE for each in getattr(manager.hook, hook).get_hookimpls())
+    )

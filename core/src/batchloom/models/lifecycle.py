@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import PluginError
+from batchloom.models.runs import PipelineRun, current_run
 
 if TYPE_CHECKING:
     import pluggy
@@ -143,6 +144,16 @@ def forget_plugins() -> None:
     _lifecycle.forget()
 
 
+def begin_run(run: PipelineRun) -> None:
+    """Tell the plug-ins that a run begins."""
+    _tell("begin_run", run=run)
+
+
+def end_run(run: PipelineRun, exception: BaseException | None) -> None:
+    """Tell the plug-ins that a run has ended, and how."""
+    _tell("end_run", run=run, exception=exception)
+
+
 def build_model(handle: ModelHandle, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Make a model."""
     if _passes("build_model", handle):
@@ -164,7 +175,8 @@ def train_model(
 ) -> Any:
     """Train a model on one batch."""
     if _passes("train_model", handle):
-        return _call("train_model", handle, args=args, kwargs=kwargs, batch=batch)
+        run = current_run()
+        return _call("train_model", handle, args=args, kwargs=kwargs, batch=batch, run=run)
     return handle.calls.train(args, kwargs)
 
 
@@ -191,13 +203,21 @@ def end_epoch(handle: ModelHandle, epoch: int, last: bool) -> Any:
         return handle.calls.end_epoch(epoch, last)
     from batchloom.models.hooks import Box
 
-    results = _pluggy("end_epoch", handle, epoch=epoch, last=last)
+    results = _pluggy("end_epoch", handle, epoch=epoch, last=last, run=current_run())
     boxes = [each for each in results or () if isinstance(each, Box)]
     if not boxes:
         raise PluginError(
             "a wrapper of end_epoch has lost the model's own result: return all of them"
         )
     return boxes[0][0]
+
+
+def _tell(hook: str, **arguments: Any) -> None:
+    if not _lifecycle.loaded:
+        _lifecycle.load()
+    if hook in _lifecycle.listened:
+        assert _lifecycle.manager is not None
+        getattr(_lifecycle.manager.hook, hook)(**arguments)
 
 
 def _passes(hook: str, handle: ModelHandle) -> bool:

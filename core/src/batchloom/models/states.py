@@ -9,7 +9,7 @@ from batchloom.errors import BatchloomError, PluginError
 from batchloom.models import entries as installed
 from batchloom.models import lifecycle, registry
 from batchloom.models.entries import Entry
-from batchloom.models.hooks import HOOKS
+from batchloom.models.hooks import CORE, HOOKS
 from batchloom.models.protocol import check_model_class
 
 
@@ -81,7 +81,7 @@ def acting_order() -> dict[str, list[str]]:
         acting = [
             each.plugin_name + " (wrapper)" * (each.wrapper or each.hookwrapper)
             for each in reversed(getattr(manager.hook, hook).get_hookimpls())
-            if each.plugin_name != "batchloom"
+            if each.plugin_name != CORE
         ]
         if acting:
             order[hook] = acting

@@ -139,8 +139,17 @@ class EvaluateCall(PredictCall):
         targets, predictions = zip(*self.gathered, strict=True)
         self.gathered = []
         true, predicted = stack_rows(list(targets)), stack_rows(list(predictions))
-        values = {name: metric(true, predicted) for name, metric in self._metrics.items()}
+        values = {name: self._metric(name, true, predicted) for name in self._metrics}
         self.destinations.store_late(variables, values)
+
+    def _metric(self, name: str, true: Any, predicted: Any) -> Any:
+        try:
+            return self._metrics[name](true, predicted)
+        except Exception as exc:
+            exc.add_note(
+                f"in metric {name!r} of step {self.step.describe()}, at the end of the run"
+            )
+            raise
 
 
 def _copied(value: Any) -> Any:

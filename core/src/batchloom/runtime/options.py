@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from batchloom.errors import DefinitionError, UnknownArgumentError
-from batchloom.ordering import Shuffle, check_seed
+from batchloom.ordering import Shuffle, check_seed, check_shuffle
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -54,6 +54,7 @@ class RunOptions:
         if self.n_epochs is not None:
             _check_count("n_epochs", self.n_epochs, least=0, also=", or None for no end")
         _check_count("prefetch", self.prefetch, least=0)
+        check_shuffle(self.shuffle)
         check_seed(self.seed)
         for name in ("drop_last", "bar"):
             if not isinstance(getattr(self, name), bool):
@@ -94,7 +95,7 @@ class RunOptions:
 
     def same_as(self, other: RunOptions) -> bool:
         """Tell whether these are the same options."""
-        mine, others = self._values(), other._values()
+        mine, others = self.values(), other.values()
         return all(each is others[name] or each == others[name] for name, each in mine.items())
 
     def describe(self) -> str:
@@ -105,7 +106,8 @@ class RunOptions:
             if getattr(self, each.name) != each.default
         )
 
-    def _values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
+        """Give all options by name."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 

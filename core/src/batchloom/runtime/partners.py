@@ -44,7 +44,7 @@ class Partner:
         # What a partner makes depends on the run that it serves, never on one of its own.
         state.seed, state.batch_size, state.shuffled = run.seed, run.batch_size, run.shuffled
         batch.__dict__.update(number=joined.number, epoch=joined.epoch, _draws=joined._draws)
-        batch.__dict__["pipeline"] = run.beside(self._state, batch)
+        batch.__dict__["pipeline"] = run.for_batch(batch, self._state)
         return perform(self.operations, batch)
 
     def kth_batch(self, size: int, order: Order, number: int) -> Batch:

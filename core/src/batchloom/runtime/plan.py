@@ -217,8 +217,9 @@ def _replacement(result: Any, batch: Batch, name: str) -> Batch:
             f"action {name!r} of {type(batch).__name__} returned {type(result).__name__}; an action returns "
             f"the batch{forgot}"
         )
-    for attribute in ("pipeline", "number", "epoch", "_draws"):
-        result.__dict__[attribute] = batch.__dict__[attribute]
+    assert batch.pipeline is not None
+    result.__dict__.update(number=batch.number, epoch=batch.epoch, _draws=batch._draws)
+    result.__dict__["pipeline"] = batch.pipeline.for_batch(result)
     return result
 
 

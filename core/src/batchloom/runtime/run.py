@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import sys
 import weakref
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from batchloom.batch import Batch
 from batchloom.definition import Definition
 from batchloom.errors import SkipBatch
+from batchloom.models import lifecycle
+from batchloom.models.runs import PipelineRun, doing
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
@@ -77,6 +81,13 @@ class Run:
         self.plan = compile_plan(definition, ahead, acts_here(options.executor))
         for call in self.plan.trainings:
             call.begin = self.begin_model
+        self._seen = PipelineRun(
+            self._dataset,
+            MappingProxyType(dict(definition.config)),
+            MappingProxyType(options.values()),
+            self.seed,
+            tuple(definition.models),
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -94,25 +105,32 @@ class Run:
         finished = self._source.epochs == 0
         pool = None
         try:
-            finished = self._restore() or finished
+            if self._seen.models:
+                lifecycle.begin_run(self._seen)
+            with doing(self._seen):
+                finished = self._restore() or finished
             pool = self._pool()
             stage = self._stages(pool)
             while not finished:
                 self._keep(stage)
-                item = stage.take()
+                with doing(self._seen):
+                    item, finished = self._advance(stage)
                 if isinstance(item, Batch):
-                    # What the end of an epoch does is done before its last batch is given out, so that
-                    # who counts batches finds everything done after the last one.
-                    if stage.at_epoch_end():
-                        finished = self._end_epoch(stage.take())
                     self._bar.batch(item.epoch, self._source.epochs)
                     yield item
-                else:
-                    finished = self._end_epoch(item)
             if self._checkpoints is not None:
                 self._checkpoints.write(self._place, self._source.batches, finished=True)
         finally:
             self._close(pool, finished)
+
+    def _advance(self, stage: Stage) -> tuple[Batch | EpochEnd | RunEnd, bool]:
+        """Go on to the next batch, or the end of an epoch; tell whether that was the end of the run."""
+        item = stage.take()
+        if not isinstance(item, Batch):
+            return item, self._end_epoch(item)
+        # What the end of an epoch does is done before its last batch is given out, so that
+        # who counts batches finds everything done after the last one.
+        return item, stage.at_epoch_end() and self._end_epoch(stage.take())
 
     def _find_checkpoint(self, folder: Path) -> None:
         """Look for a checkpoint to go on from, which says what the order is drawn from."""
@@ -179,7 +197,7 @@ class Run:
                 pool = pool if pool is not None and pool.may_wait else None
             stage = Stage(
                 upstream,
-                Preparation(plan.prepare, self.state, self._monitor, parallel=pool is not None),
+                Preparation(plan.prepare, self.state, self._monitor, pool is not None, self._seen),
                 plan.act,
                 pool,
                 depth_of(self.options),
@@ -239,6 +257,9 @@ class Run:
         """Stop everything that the run began; models drop what an unfinished run has gathered."""
         with contextlib.ExitStack() as last_of_all:
             last_of_all.callback(self._bar.close)
+            if self._seen.models:
+                exception = None if finished else sys.exception()
+                last_of_all.callback(lifecycle.end_run, self._seen, exception)
             if not finished:
                 for handle in self.begun.values():
                     last_of_all.callback(handle.abandon_run)

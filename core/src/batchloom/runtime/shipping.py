@@ -284,9 +284,10 @@ class _Packer(pickle.Pickler):
         self._count = 0
 
     def persistent_id(self, obj: Any) -> Any:
-        if type(obj) is np.memmap and isinstance(obj.base, mmap.mmap) and obj.filename:
+        if _is_file(obj):
             return "map", str(obj.filename), obj.dtype, obj.shape, obj.offset, _layout(obj)
-        if type(obj) is np.ndarray and obj.nbytes >= MAPPED_BYTES and not obj.dtype.hasobject:
+        is_array = type(obj) is np.ndarray or type(obj) is np.memmap
+        if is_array and obj.nbytes >= MAPPED_BYTES and not obj.dtype.hasobject:
             path = self._folder / f"array-{self._count}.npy"
             self._count += 1
             np.save(path, obj)
@@ -301,6 +302,12 @@ class _Unpacker(pickle.Unpickler):
             return np.load(path, mmap_mode="r")
         dtype, shape, offset, order = rest
         return np.memmap(path, dtype, "r", offset, shape, order)
+
+
+def _is_file(obj: Any) -> bool:
+    """Tell whether this is all of a memory map, and its file holds what it holds."""
+    whole = type(obj) is np.memmap and isinstance(obj.base, mmap.mmap)
+    return whole and bool(obj.filename) and obj.mode != "c"
 
 
 def _layout(array: np.ndarray[Any, Any]) -> str:

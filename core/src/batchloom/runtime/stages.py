@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from batchloom.batch import Batch
+from batchloom.models.runs import PipelineRun, doing
 from batchloom.runtime.ahead import Monitor, OrderedLock, RunCancelledError
 from batchloom.runtime.operations import Operation, perform
 from batchloom.runtime.outcomes import Outcome, Prepared, Problem
@@ -58,11 +59,19 @@ class Preparation:
     monitor : Monitor
     parallel : bool
         Whether several batches may be prepared at once, so that locks are needed.
+    run : PipelineRun
+        What the work belongs to, in whatever thread it is done.
     """
 
     def __init__(
-        self, operations: Sequence[Operation], state: State, monitor: Monitor, parallel: bool
+        self,
+        operations: Sequence[Operation],
+        state: State,
+        monitor: Monitor,
+        parallel: bool,
+        run: PipelineRun,
     ) -> None:
+        self.run = run
         self.state = state
         self.monitor = monitor
         self._operations = operations
@@ -129,6 +138,10 @@ class Work:
         """Prepare all batches of the portion, in a thread of a pool, unless somebody else does."""
         if not self.claim():
             return
+        with doing(self._prepare.run):
+            self._run()
+
+    def _run(self) -> None:
         began = time.perf_counter()
         try:
             for position in range(self.portion.count):

@@ -46,9 +46,9 @@ class RunningPipeline:
         self._batch = None if batch is None else weakref.ref(batch)
         self._turn = turn
 
-    def beside(self, state: State, batch: Batch) -> RunningPipeline:
-        """Give the view of a partner's batch, which has its turn together with this one."""
-        return RunningPipeline(state, batch, self._turn)
+    def for_batch(self, batch: Batch, state: State | None = None) -> RunningPipeline:
+        """Give the view of a batch that takes the place of this one, or goes with it as a partner's."""
+        return RunningPipeline(self._state if state is None else state, batch, self._turn)
 
     @property
     def config(self) -> Mapping[str, Any]:

@@ -58,8 +58,6 @@ def compile_network(network: Any, config: Mapping[str, Any]) -> None:
         if "learning_rate" in config and "optimizer" not in config:
             stated["optimizer"] = optimizer(network.optimizer, config["learning_rate"])
         stated = own | stated
-    elif "loss" not in stated:
-        return  # nothing to train with, and predicting needs none of it
     network.compile(**{"jit_compile": False, **stated})
 
 

@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 
 from batchloom.errors import ModelConfigError, ModelNotBuiltError, nearest
 from batchloom.models import BaseModel, RunInfo
+from batchloom_tf import chains, files, networks
 from batchloom_tf import config as keys
-from batchloom_tf import files, networks
 from batchloom_tf.callbacks import Callbacks
 from batchloom_tf.compiling import compile_network, options
+from batchloom_tf.facts import Facts, NotYetKnownError
 from batchloom_tf.feeding import Feed, bind, rows_of, shapes_of
 from batchloom_tf.library import keras
 from batchloom_tf.outputs import Request
@@ -35,7 +36,6 @@ class KerasModel(BaseModel):
     data_args = ("x", "y", "sample_weight", "feed_dict")
     literal_args = ("output", "fetches")
     predict_is_thread_safe = True
-    may_stop_training: ClassVar[bool] = True
     may_stop_training = True
     load_needs_build = False
     library = "keras"
@@ -50,6 +50,10 @@ class KerasModel(BaseModel):
         self._is_dynamic = False
         self._making = threading.RLock()
         self._callbacks: Callbacks | None = None
+
+    @classmethod
+    def _check_config(cls, config: Mapping[str, Any]) -> None:
+        keys.check_keys(config, cls.describe_config())
 
     @classmethod
     def describe_config(cls) -> dict[str, str]:
@@ -116,18 +120,19 @@ class KerasModel(BaseModel):
             raise FileExistsError(f"{os.fspath(path)!r} exists: export() overwrites nothing")
         self.network.export(os.fspath(path), format="tf_saved_model", verbose=False)
 
-    def _make_network(self, facts: networks.Facts) -> Any:
+    def _make_network(self, facts: Facts) -> Any:
         raise NotImplementedError
 
     def _build(self, *args: Any, pipeline: Any = None, batch: Any = None, **kwargs: Any) -> None:
         self._is_dynamic = batch is not None
         self._network = self._steps = None
         self._prepare()
-        with contextlib.suppress(networks.NotYetKnownError):
-            self._network = self._made(networks.Facts(self.config))
+        with contextlib.suppress(NotYetKnownError):
+            self._network = self._made(Facts(self.config))
 
     def _load(self, path: Path, *, compile: bool = True, **kwargs: Any) -> None:
         """Read the network; with ``compile=False`` it is compiled from the config instead."""
+        self._is_dynamic = True  # it may be: what the config holds is not shared then
         self._prepare()
         self._network = files.load(path, compile)
         self._steps = None
@@ -216,21 +221,25 @@ class KerasModel(BaseModel):
 
     def _first_steps(self, feed: Feed) -> Steps:
         if self._network is None:
-            self._network = self._made(networks.Facts(self.config, feed, self._run))
-        with self._own_settings():
-            signature = Signature(_built(self._network, feed.x), feed.x)
+            self._network = self._made(Facts(self.config, feed, self._run))
+        with self._own_settings(stage=1):  # what is made only now must not repeat earlier draws
+            network = _built(self._network, feed.x)
+            signature = Signature(network, feed.x, self.config.get("input_shape"))
         return Steps(self._network, signature, bool(self.config.get("check_finite", True)))
 
-    def _made(self, facts: networks.Facts) -> Any:
+    def _made(self, facts: Facts) -> Any:
         with self._own_settings():
             network = self._make_network(facts)
             compile_network(network, self.config)
         return network
 
     @contextlib.contextmanager
-    def _own_settings(self) -> Iterator[None]:
+    def _own_settings(self, stage: int = 0) -> Iterator[None]:
         policy = self.config.get("dtype_policy")
-        with seeded(self._seed()), dtype_policy(policy) if policy else contextlib.nullcontext():
+        with (
+            seeded(self._seed() + stage),
+            dtype_policy(policy) if policy else contextlib.nullcontext(),
+        ):
             yield
 
     def _seed(self) -> int:
@@ -253,7 +262,7 @@ class Model(KerasModel):
     registered_name = "tf/Model"
     network_keys: ClassVar = {**keys.MODEL, **keys.SHAPES}
 
-    def _make_network(self, facts: networks.Facts) -> Any:
+    def _make_network(self, facts: Facts) -> Any:
         if self.config.get("model") is None:
             raise ModelConfigError(
                 "tf/Model needs config['model']: a keras.Model, or a function or config of one"
@@ -268,10 +277,10 @@ class Sequential(KerasModel):
     registered_name = "tf/Sequential"
     network_keys: ClassVar = {**keys.LAYERS, **keys.SHAPES}
 
-    def _make_network(self, facts: networks.Facts) -> Any:
+    def _make_network(self, facts: Facts) -> Any:
         if self.config.get("layers") is None:
             raise ModelConfigError("tf/Sequential needs config['layers'], a list of layers")
-        return networks.sequential(self.config["layers"], facts)
+        return chains.sequential(self.config["layers"], facts)
 
 
 class Architecture(KerasModel):
@@ -279,7 +288,7 @@ class Architecture(KerasModel):
 
     architecture: ClassVar[str]
 
-    def _make_network(self, facts: networks.Facts) -> Any:
+    def _make_network(self, facts: Facts) -> Any:
         return networks.architecture(self.architecture, self.config, facts)
 
 
@@ -292,10 +301,11 @@ def application(name: str) -> type[Architecture]:
     name : str
         A function of `keras.applications`, such as ``"ResNet50"``.
     """
-    described = dict.fromkeys(
-        networks.architecture_keys(name), f"argument of keras.applications.{name}"
-    )
-    described["weights"] = "None (default), 'imagenet' (downloads them) or a path to weights"
+    described = {
+        key: f"as in keras.applications.{name}; default {default!r}"
+        for key, default in networks.architecture_arguments(name).items()
+    }
+    described["weights"] = "'imagenet' (downloads them) or a path to weights; default None"
     members = {
         "__doc__": f"{name} of `keras.applications`, without downloaded weights unless asked for.",
         "__module__": __name__,

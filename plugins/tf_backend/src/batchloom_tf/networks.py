@@ -1,75 +1,16 @@
-"""Making a network: of a model, a function, a config, layers, or an architecture's name."""
+"""Making a network: of a model, a function, a config, or an architecture's name."""
 
 from __future__ import annotations
 
 import inspect
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from batchloom.errors import BatchloomError, ModelConfigError
-from batchloom.models.protocol import RunInfo
-from batchloom_tf.arrays import as_array
-from batchloom_tf.classes import count_classes
-from batchloom_tf.feeding import Feed, is_several, shapes_of
+from batchloom.errors import ModelConfigError
+from batchloom_tf.facts import Facts
 from batchloom_tf.library import keras
 
 Config = Mapping[str, Any]
-
-
-class NotYetKnownError(BatchloomError):
-    """Raised where a network needs the first batch, and caught where there is none yet."""
-
-
-class Facts:
-    """What is known of the data at the time when the network is made.
-
-    Parameters
-    ----------
-    config : mapping
-        Its ``input_shape`` and ``classes`` come first.
-    feed : Feed, optional
-        What the first call of train or predict was given.
-    run : RunInfo, optional
-        The run, if it is one that trains.
-    """
-
-    def __init__(
-        self, config: Config, feed: Feed | None = None, run: RunInfo | None = None
-    ) -> None:
-        self.config, self.feed, self.run = config, feed, run
-
-    @property
-    def input_shape(self) -> Any:
-        """Shape of x without its rows, or a dict (or list) of shapes."""
-        given = self.config.get("input_shape")
-        if given is None:
-            return shapes_of(self._feed().x)
-        return dict(given) if isinstance(given, Mapping) else tuple(given)
-
-    @property
-    def classes(self) -> int:
-        """The number of classes, or of numbers to predict."""
-        given = self.config.get("classes")
-        if given is None:
-            return count_classes(self._feed().y, self.run, self.config.get("loss"))
-        return int(given)
-
-    @property
-    def dtype_kind(self) -> str:
-        """NumPy's kind of x: ``"f"``, ``"i"``, ``"U"``, …; floating point if there is no batch."""
-        x = self.feed and self.feed.x
-        if x is None or isinstance(x, Mapping) or is_several(x):
-            return "f"
-        return as_array(x, "x").dtype.kind
-
-    def _feed(self) -> Feed:
-        if self.feed is None:
-            raise NotYetKnownError("the first batch has not been seen")
-        return self.feed
 
 
 def from_model(given: Any, args: Config, facts: Facts, copied: bool) -> Any:
@@ -142,32 +83,6 @@ def from_config(config: Config) -> Any:
     return kind.from_config(dict(config))
 
 
-def sequential(layers: Any, facts: Facts) -> Any:
-    """Return a chain of layers.
-
-    Parameters
-    ----------
-    layers : list, or function that makes one
-        Layer objects (they are copied, with their weights), config dicts or names of layers.
-    facts : Facts
-        The shape of x, unless the first layer states one.
-    """
-    given = call(layers, {}, facts) if callable(layers) else layers
-    if not isinstance(given, list | tuple) or not given:
-        raise ModelConfigError(
-            f"config['layers'] must be a list of layers, not {type(given).__name__} {given!r}"
-        )
-    names: Counter[str] = Counter()
-    chain = [_layer(each, names) for each in given]
-    if not _states_shape(chain[0]):
-        chain.insert(0, keras.Input(facts.input_shape, dtype=_input_dtype(chain[0], facts)))
-    network = keras.Sequential(chain)
-    for original, layer in zip(reversed(given), reversed(network.layers), strict=False):
-        if isinstance(original, keras.Layer) and original.weights:
-            layer.set_weights(original.get_weights())
-    return network
-
-
 def architecture(name: str, config: Config, facts: Facts) -> Any:
     """Return an architecture of `keras.applications`, without downloading anything unasked.
 
@@ -181,10 +96,12 @@ def architecture(name: str, config: Config, facts: Facts) -> Any:
         The shape of the images and the number of classes.
     """
     function = getattr(keras.applications, name)
-    args = {"weights": None, **{k: v for k, v in config.items() if k in architecture_keys(name)}}
-    has_own_classes = args["weights"] == "imagenet" and args.get("include_top", True)
-    if has_own_classes or not args.get("include_top", True):
-        args.setdefault("classes", 1000)
+    args = {
+        "weights": None,
+        **{k: v for k, v in config.items() if k in architecture_arguments(name)},
+    }
+    if args["weights"] == "imagenet" or not args.get("include_top", True):
+        args.setdefault("classes", 1000)  # ImageNet's own, or not looked at: nothing is counted
     if not isinstance(facts.input_shape, tuple) or len(facts.input_shape) != 3:
         raise ModelConfigError(
             f"{name} takes images of shape (height, width, channels), and x has "
@@ -193,22 +110,24 @@ def architecture(name: str, config: Config, facts: Facts) -> Any:
     return call(function, args, facts)
 
 
-def architecture_keys(name: str) -> tuple[str, ...]:
-    """List the config keys that an architecture has of its own."""
+def architecture_arguments(name: str) -> dict[str, Any]:
+    """Return the config keys that an architecture has of its own, with their defaults."""
     parameters = inspect.signature(getattr(keras.applications, name)).parameters
-    return tuple(each for each in parameters if each not in ("input_tensor", "name"))
+    unused = ("input_tensor", "name")
+    return {key: each.default for key, each in parameters.items() if key not in unused}
 
 
 def copy_of(network: Any) -> Any:
     """Return a network of its own layers with the same weights, compiled alike."""
     try:
-        copy = keras.models.clone_model(network)
+        with keras.saving.custom_object_scope(_functions(getattr(network, "loss", None))):
+            copy = keras.models.clone_model(network)  # compiled alike, if it is one of layers
+            if network.compiled and not copy.compiled:
+                copy.compile_from_config(network.get_compile_config())
         if network.built and not copy.built:
             copy.build_from_config(network.get_build_config())
         if network.weights:
             copy.set_weights(network.get_weights())
-        if network.compiled:
-            copy.compile_from_config(network.get_compile_config())
     except Exception as exc:
         exc.add_note(
             f"a dynamic model is made anew for each pipeline, so the {type(network).__qualname__} "
@@ -218,60 +137,9 @@ def copy_of(network: Any) -> Any:
     return copy
 
 
-def _layer(given: Any, names: Counter[str]) -> Any:
-    if isinstance(given, keras.KerasTensor):  # what keras.Input() returns
-        return keras.Input(batch_shape=given.shape, dtype=given.dtype, name=given.name)
-    if isinstance(given, keras.Layer):
-        return type(given).from_config(given.get_config())
-    if isinstance(given, str):
-        given = {"class_name": given, "config": {}}
-    if not isinstance(given, Mapping):
-        raise ModelConfigError(
-            f"config['layers'] has {given!r}: a layer is an object, a config dict or a name"
-        )
-    try:
-        return keras.layers.deserialize({**_module_of(given), **_named(given, names)})
-    except (TypeError, ValueError) as exc:
-        raise ModelConfigError(
-            f"config['layers'] has {given!r}, which Keras cannot make: {exc}"
-        ) from exc
-
-
-def _named(config: Config, names: Counter[str]) -> dict[str, Any]:
-    # Keras counts layers over the whole process, so that "dense" would be "dense_7" some day.
-    words = re.sub("(?<=[a-z])(?=[A-Z])", "_", str(config.get("class_name"))).lower()
-    names[words] += 1
-    name = words if names[words] == 1 else f"{words}_{names[words] - 1}"
-    return {**config, "config": {"name": name, **config.get("config", {})}}
-
-
-def _module_of(config: Config) -> Config:
-    # Keras finds its own layers by module and name; a user need not write both.
-    own = hasattr(keras.layers, str(config.get("class_name")))
-    return {"module": "keras.layers"} if own else {}
-
-
-def _states_shape(first: Any) -> bool:
-    return isinstance(first, keras.KerasTensor | keras.layers.InputLayer) or bool(
-        getattr(first, "inputs", None)
-    )
-
-
-def _input_dtype(first: Any, facts: Facts) -> str:
-    # Whole numbers stay whole where they are looked up: half precision would merge large ones.
-    looked_up = (
-        keras.layers.Embedding,
-        keras.layers.IntegerLookup,
-        keras.layers.CategoryEncoding,
-        keras.layers.Hashing,
-    )
-    if facts.dtype_kind in "US":
-        return "string"
-    return "int64" if isinstance(first, looked_up) and facts.dtype_kind in "iu" else _float()
-
-
-def _float() -> str:
-    return str(np.dtype(keras.config.floatx()))
+def _functions(loss: Any) -> dict[str, Any]:
+    """Name the functions among a network's losses: Keras looks for them when it copies."""
+    return {each.__name__: each for each in keras.tree.flatten(loss) if inspect.isfunction(each)}
 
 
 def _takes_any(parameters: Mapping[str, inspect.Parameter]) -> bool:

@@ -74,15 +74,17 @@ class Signature:
         Built here if it is not yet: a network without symbolic inputs takes its shapes from `x`.
     x : array, or dict or list of arrays
         What is fed first.
+    shape : tuple, or dict of tuples, optional
+        Shapes without the rows, where they differ from those of `x`: None in it is any size.
     """
 
-    def __init__(self, network: Any, x: Any) -> None:
+    def __init__(self, network: Any, x: Any, shape: Any = None) -> None:
         if is_symbolic(network):
             self.inputs = _named_inputs(network)
             self.structure = _structure(network, "input")
             self.output = _structure(network, "output")
         else:
-            self.inputs = _inputs_like(x)
+            self.inputs = _inputs_like(x, shape)
             self.structure = x if isinstance(x, Mapping) or is_several(x) else 0
             self.output = network(self.pack([_symbol(each) for each in self.inputs]))
         flat = keras.tree.flatten(self.output)
@@ -165,7 +167,7 @@ def _named_inputs(network: Any) -> tuple[Input, ...]:
     )
 
 
-def _inputs_like(x: Any) -> tuple[Input, ...]:
+def _inputs_like(x: Any, shape: Any) -> tuple[Input, ...]:
     if isinstance(x, Mapping):
         # In the order in which Keras flattens a dict.
         fed = [(name, f"x[{name!r}]", x[name]) for name in sorted(x)]
@@ -176,7 +178,8 @@ def _inputs_like(x: Any) -> tuple[Input, ...]:
     inputs = []
     for name, argument, value in fed:
         array = as_array(value, argument)
-        inputs.append(Input(name, argument, array.shape[1:], dtype_like(array)))
+        stated = shape.get(name) if isinstance(shape, Mapping) else shape
+        inputs.append(Input(name, argument, tuple(stated or array.shape[1:]), dtype_like(array)))
     return tuple(inputs)
 
 

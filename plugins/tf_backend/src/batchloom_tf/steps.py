@@ -115,8 +115,8 @@ class Steps:
         return tuple(layer.name for layer in self.network.layers if _has_output(layer))
 
     def _metric_results(self, y: Any, predictions: Any, weights: Any) -> Values:
-        # The loss comes first: with several outputs it makes metrics of their losses.
-        self.network.compute_loss(None, y, predictions, weights)
+        if self.network.loss is not None:  # with several outputs it makes metrics of their losses
+            self.network.compute_loss(None, y, predictions, weights)
         return self.network.compute_metrics(None, y, predictions, weights)
 
     def _target_specs(self, y: Sequence[Any]) -> tuple[Any, ...]:

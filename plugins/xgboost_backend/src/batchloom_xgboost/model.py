@@ -103,6 +103,10 @@ class BoostedTrees(BaseModel):
         ours = {key: DEFAULTS[key] for key in OWN_KEYS if key != "fitted"}
         return {**ours, **cls._library_defaults()}
 
+    @classmethod
+    def _check_config(cls, config: Mapping[str, Any]) -> None:
+        cls(config)._configure(config)
+
     # The lifecycle
 
     def _build(self, *args: Any, pipeline: Any = None, batch: Any = None, **kwargs: Any) -> None:

@@ -1,0 +1,57 @@
+"""The run of a pipeline, as lifecycle plug-ins see it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchloom.dataset import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class PipelineRun:
+    """One run of a pipeline: the same object in every hook call that belongs to it.
+
+    It can be the key of a dict, and a weak reference to it can be kept.
+
+    Parameters
+    ----------
+    dataset : Dataset or None
+        What the pipeline runs over.
+    config : mapping
+        The pipeline's config.
+    options : mapping of str to object
+        Those of `Pipeline.run`, with their defaults: ``batch_size``, ``n_epochs``, ``shuffle``, ...
+    seed : int
+        What every random number of the run comes from.
+    models : tuple of str
+        The names of the pipeline's models.
+    """
+
+    dataset: Dataset | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    models: tuple[str, ...] = ()
+
+
+_current: ContextVar[PipelineRun | None] = ContextVar("batchloom_run", default=None)
+
+
+def current_run() -> PipelineRun | None:
+    """Return the run whose steps this thread is doing now, or None."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def doing(run: PipelineRun) -> Iterator[None]:
+    """Have everything that this thread does meanwhile belong to a run."""
+    before = _current.set(run)
+    try:
+        yield
+    finally:
+        _current.reset(before)

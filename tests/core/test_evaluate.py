@@ -1,0 +1,226 @@
+"""evaluate_model: metrics of all targets and predictions of a run, in order, when it ends."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from batchloom import B, Batch, Dataset, Pipeline, V, action
+from batchloom.errors import (
+    DefinitionError,
+    UnknownComponentError,
+    UnknownDestinationError,
+    UnknownNameError,
+)
+from batchloom.models import BaseModel
+
+
+class Parity(BaseModel):
+    data_args = ("x",)
+    predict_is_thread_safe = True
+
+    def _build(self, *args: Any, **kwargs: Any) -> None:
+        self.shown: list[int] = []
+
+    def _train(self, x: Any) -> None:
+        self.shown.append(len(x))
+
+    def _predict(self, x: Any) -> Any:
+        return np.asarray(x) % 2
+
+
+class Items(Batch):
+    @action
+    def spoil(self) -> Items:
+        self.y[...] = -1
+        self.x[...] = -1
+        return self
+
+    @action
+    def fail_on_second(self) -> Items:
+        if self.number == 1:
+            raise OSError("second")
+        return self
+
+
+N = 11
+DATA = {"x": np.arange(N), "y": (np.arange(N) + (np.arange(N) > 7)) % 2}
+
+
+def base(**data: Any) -> Pipeline:
+    dataset = Dataset(batch_class=Items, data=data or DATA)
+    return dataset.p.init_variable("result", init_on_each_run=None).init_model(
+        "static", Parity, "m"
+    )
+
+
+def pairs(true: Any, predicted: Any) -> tuple[list[int], list[int]]:
+    return list(true), list(predicted)
+
+
+def accuracy(true: Any, predicted: Any) -> float:
+    return float(np.mean(np.asarray(true) == np.asarray(predicted)))
+
+
+@pytest.mark.parametrize("prefetch", [0, 4])
+@pytest.mark.parametrize("size", [1, 4, N, 50])
+def test_the_whole_run_in_order(prefetch: int, size: int) -> None:
+    pipeline = base().evaluate_model("m", x="x", y="y", metrics={"pairs": pairs}, save_to="result")
+    pipeline.run(size, prefetch=prefetch)
+    expected = (DATA["y"].tolist(), (DATA["x"] % 2).tolist())
+    assert pipeline.get_variable("result") == {"pairs": expected}
+    pipeline.run(size, prefetch=prefetch, shuffle=3, n_epochs=2)
+    order = [
+        i for each in pipeline.dataset.gen_batch(size, shuffle=3, n_epochs=2) for i in each.indices
+    ]
+    assert pipeline.get_variable("result")["pairs"][0] == DATA["y"][order].tolist()
+    assert pipeline.get_variable("result")["pairs"][1] == (DATA["x"][order] % 2).tolist()
+
+
+def test_what_is_kept_is_not_spoilt_by_the_steps_that_follow() -> None:
+    pipeline = base().evaluate_model("m", x="x", y="y", metrics=pairs, save_to="result").spoil()
+    assert pipeline.run(4).get_variable("result")["pairs"][0] == DATA["y"].tolist()
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"accuracy": accuracy},
+        accuracy,
+        [accuracy],
+        (accuracy, pairs),
+        {"a": accuracy, "b": functools.partial(accuracy)},
+    ],
+)
+def test_forms_of_metrics(metrics: Any) -> None:
+    result = base().evaluate_model("m", x="x", y="y", metrics=metrics, save_to="result").run(4)
+    values = [each for each in result.get_variable("result").values() if isinstance(each, float)]
+    assert set(values) == {8 / 11}
+
+
+def test_names_of_sklearn_metrics() -> None:
+    pytest.importorskip("batchloom_sklearn")
+    metrics = pytest.importorskip("sklearn.metrics")
+    pipeline = base().evaluate_model(
+        "m",
+        x="x",
+        y="y",
+        metrics=["accuracy_score", "sklearn/confusion_matrix", "f1_score"],
+        save_to="result",
+    )
+    result = pipeline.run(4).get_variable("result")
+    true, predicted = DATA["y"], DATA["x"] % 2
+    assert (
+        result["accuracy_score"] == metrics.accuracy_score(true, predicted) == pytest.approx(8 / 11)
+    )
+    assert result["f1_score"] == metrics.f1_score(true, predicted)
+    matrix = result["sklearn/confusion_matrix"]
+    assert matrix.tolist() == metrics.confusion_matrix(true, predicted).tolist()
+    with pytest.raises(UnknownNameError, match="did you mean 'accuracy"):
+        base().evaluate_model("m", x="x", y="y", metrics="acuracy_score", save_to="result")
+
+
+def test_targets_of_every_kind() -> None:
+    labels = pd.Series(DATA["y"], index=list("abcdefghijk"))
+    for target in ("y", B.y):
+        pipeline = base(x=DATA["x"], y=labels)
+        pipeline = pipeline.evaluate_model("m", x="x", y=target, metrics=accuracy, save_to="result")
+        assert pipeline.run(3).get_variable("result") == {"accuracy": 8 / 11}
+
+
+def test_make_data_makes_the_arguments_of_the_prediction() -> None:
+    pipeline = base().evaluate_model(
+        "m", lambda batch, model: {"x": batch.x + 1}, y="y", metrics=accuracy, save_to="result"
+    )
+    assert pipeline.run(3).get_variable("result") == {"accuracy": pytest.approx(3 / 11)}
+
+
+def test_results_of_runs_can_be_collected() -> None:
+    pipeline = base().init_variable("all", init=list)
+    pipeline = pipeline.evaluate_model("m", x="x", y="y", metrics=accuracy, append_to="all")
+    pipeline.run(4).run(5)
+    assert pipeline.get_variable("all") == [{"accuracy": 8 / 11}] * 2
+
+
+def test_training_and_evaluating_in_one_pipeline() -> None:
+    pipeline = base().train_model("m", x="x")
+    pipeline = pipeline.evaluate_model("m", x="x", y="y", metrics=accuracy, save_to=V.result)
+    assert pipeline.run(4, prefetch=4).get_variable("result") == {"accuracy": 8 / 11}
+    assert pipeline.get_model_by_name("m").shown == [4, 4, 3]
+
+
+def test_two_evaluations_are_apart() -> None:
+    pipeline = base().init_variable("other")
+    pipeline = pipeline.evaluate_model("m", x="x", y="y", metrics=accuracy, save_to="result")
+    pipeline = pipeline.evaluate_model("m", x="x", y="x", metrics=accuracy, save_to="other")
+    pipeline.run(4)
+    assert pipeline.get_variable("result") == {"accuracy": 8 / 11}
+    assert pipeline.get_variable("other") == {"accuracy": 2 / 11}
+
+
+def test_a_batch_that_fails_is_left_out_of_both() -> None:
+    pipeline = base().fail_on_second()
+    pipeline = pipeline.evaluate_model("m", x="x", y="y", metrics=pairs, save_to="result")
+    true, predicted = pipeline.run(4, on_error="skip").get_variable("result")["pairs"]
+    assert len(true) == len(predicted) == 7
+
+
+def test_a_run_that_is_broken_off_leaves_nothing_for_the_next() -> None:
+    pipeline = base().evaluate_model("m", x="x", y="y", metrics=pairs, save_to="result")
+    stream = pipeline.gen_batch(4, prefetch=2)
+    next(stream)
+    stream.close()
+    assert pipeline.get_variable("result") is None
+    assert len(pipeline.run(4).get_variable("result")["pairs"][0]) == N
+
+
+def test_an_empty_run_computes_nothing() -> None:
+    pipeline = base().evaluate_model("m", x="x", y="y", metrics=accuracy, save_to="result")
+    assert (pipeline << Dataset(data={"x": [], "y": []})).run(4).get_variable("result") is None
+    assert pipeline.run(4, n_epochs=0).get_variable("result") is None
+
+
+def test_results_are_there_with_the_last_batch() -> None:
+    pipeline = base().evaluate_model("m", x="x", y="y", metrics=accuracy, save_to="result")
+    seen = [pipeline.get_variable("result") for _ in pipeline.gen_batch(4)]
+    assert seen == [None, None, {"accuracy": 8 / 11}]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"save_to": None}, DefinitionError, "needs save_to= or append_to="),
+        ({"save_to": ["result", "other"]}, DefinitionError, "one variable"),
+        ({"save_to": B.result}, DefinitionError, "variable"),
+        ({"save_to": "reslt"}, UnknownDestinationError, "did you mean 'result'"),
+        ({"save_to": "x"}, UnknownDestinationError, "'x'"),
+        ({"metrics": []}, DefinitionError, "at least one metric"),
+        ({"metrics": {"a": 3}}, DefinitionError, "metric 'a' is 3"),
+        ({"metrics": [3]}, DefinitionError, "metric '3' is 3"),
+        ({"metrics": [accuracy, accuracy]}, DefinitionError, "two metrics of one name"),
+        ({"y": "labels"}, UnknownComponentError, "'labels'"),
+        ({"x": "z"}, UnknownComponentError, "'z'"),
+        ({"y": B.z}, UnknownComponentError, "'z'"),
+    ],
+    ids=str,
+)
+def test_what_could_only_fail_at_the_end_is_refused_at_the_beginning(
+    options: dict, error: type, said: str
+) -> None:
+    arguments = {"x": "x", "y": "y", "metrics": accuracy, "save_to": "result", **options}
+    with pytest.raises(error, match=said):
+        base().evaluate_model("m", **arguments)
+
+
+def test_a_metric_that_raises_keeps_its_type_and_is_named() -> None:
+    def fails(true: Any, predicted: Any) -> float:
+        raise ZeroDivisionError("mine")
+
+    pipeline = base().evaluate_model("m", x="x", y="y", metrics=fails, save_to="result")
+    with pytest.raises(ZeroDivisionError, match="mine") as caught:
+        pipeline.run(4)
+    assert any("fails" in note for note in caught.value.__notes__)
