@@ -56,6 +56,12 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def run_command() -> Callable[..., str]:
+    """`run`, for tests: this file cannot be imported."""
+    return run
+
+
+@pytest.fixture(scope="session")
 def members() -> dict[str, Path]:
     """The folder of every distribution of the workspace, by the distribution's name."""
     folders = [
@@ -94,7 +100,7 @@ class Environment:
 
     def add(self, *wanted: object) -> None:
         """Install further wheels or requirements."""
-        run(*installer(self.folder), *wanted, cwd=self.folder)
+        run(*installer(self.folder), "-c", ROOT / "constraints.txt", *wanted, cwd=self.folder)
 
 
 @pytest.fixture(scope="session")

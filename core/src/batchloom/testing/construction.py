@@ -33,7 +33,7 @@ def unknown_config_keys(subject: Subject, folder: Path) -> None:
     """Add a key that nobody has."""
     subject.need(checks_config="the model takes any key")
     try:
-        subject.run(subject.pipeline(**{UNKNOWN: 1}))
+        subject.run(subject.pipeline(changes={UNKNOWN: 1}))
     except (BatchloomError, TypeError, ValueError) as exc:
         if UNKNOWN not in str(exc):
             raise Seen(f"the error does not name the key {UNKNOWN!r}: {described(exc)}") from exc
@@ -47,7 +47,7 @@ def unknown_config_keys(subject: Subject, folder: Path) -> None:
 def core_keys(subject: Subject, folder: Path) -> None:
     """Say build=True and load=False, which is what holds anyway."""
     without = subject.predictions(subject.trained())
-    told = subject.run(subject.pipeline(build=True, load=False))
+    told = subject.run(subject.pipeline(changes={"build": True, "load": False}))
     if subject.is_deterministic:
         must_be_same(without, subject.predictions(told), "with build=True and load=False")
 

@@ -28,6 +28,8 @@ ROUNDS = 12
 class Shaken(Batch):
     """Batches with noise in x, each of which takes its own time to prepare."""
 
+    x: Any
+
     @action
     def shake(self) -> Shaken:
         """Add noise from the batch's own random numbers."""

@@ -32,7 +32,12 @@ def resources_released(subject: Subject, folder: Path) -> None:
     place.mkdir()
     with _temporary_files_in(temporary):
         _live_once(subject, place)  # a library may keep what it needs once
-        looks = [_threads, _processes, _open_files, lambda: _names_in(temporary)]
+        looks: list[Callable[[], set[str]]] = [
+            _threads,
+            _processes,
+            _open_files,
+            lambda: _names_in(temporary),
+        ]
         before = [look() for look in looks]
         _live_once(subject, place)
         _wait_until_nothing_is_left(looks, before)
@@ -56,9 +61,7 @@ def _live_once(subject: Subject, place: Path) -> None:
         model.save(place / "saved")
         subject.make(load=True, path=place / "saved")
     if subject.can_train:
-        batches = subject.pipeline().gen_batch(subject.batch_size, n_epochs=2, seed=1)
-        next(batches)
-        batches.close()
+        subject.begun()
     del model
     gc.collect()
 

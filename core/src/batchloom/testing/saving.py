@@ -44,7 +44,7 @@ def saving_changes_nothing(subject: Subject, folder: Path) -> None:
     again = _load(subject, folder / "third")
     must_be_same(expected, subject.predictions(again), "saved, loaded, saved and loaded")
     if subject.can_train:
-        subject.run(subject.pipeline("static", load=True, path=path))
+        subject.run(subject.pipeline("static", changes={"load": True, "path": path}))
 
 
 @promise("A save that is interrupted leaves the old file as it was: no disk is too full for that.")
@@ -74,8 +74,13 @@ def corrupt_files(subject: Subject, folder: Path) -> None:
     """Load files that are cut, changed, or lack a part that their manifest does not miss either."""
     model, path = subject.saved(folder)
     expected = subject.predictions(model)
-    variants = {str(file): what for file, what in _damaged(path, folder)}
+    variants = {str(path): "that is whole", **dict(_damaged(path, folder))}
     reports = child.ask(subject, folder, "predict", paths=list(variants))
+    must_be_same(
+        expected,
+        child.predictions(reports[1] if len(reports) > 2 else reports[-1]),
+        "from a whole file",
+    )
     for report in reports[:-1]:
         if "predicted" in report and difference(expected, child.predictions(report)):
             raise Seen(f"it loaded a file {variants[report['path']]}, and predicts something else")
@@ -119,21 +124,21 @@ def _check_what_was_saved_without_room(subject: Subject, path: Path, expected: A
         raise Seen(f"on a full disk save() raised nothing, and the file that it left {seen}")
 
 
-def _damaged(path: Path, folder: Path) -> Iterator[tuple[Path, str]]:
+def _damaged(path: Path, folder: Path) -> Iterator[tuple[str, str]]:
     data = path.read_bytes()
     for name, content, what in [
         ("cut", data[: len(data) // 2], "that was cut in half"),
         ("changed", data[:200] + bytes([data[200] ^ 0xFF]) + data[201:], "with a changed byte"),
     ]:
         (folder / name).write_bytes(content)
-        yield folder / name, what
+        yield str(folder / name), what
     with verified(path) as (manifest, directory):
         members = sorted(manifest.members, key=lambda each: -manifest.members[each].size)
         for at, member in enumerate(members[:MOST_MEMBERS]):
             for kind in ("halved", "emptied", "missing"):
                 target = folder / f"{kind}-{at}"
                 _forge(directory, member, kind, manifest, target)
-                yield target, f"in which {member!r} is {kind}"
+                yield str(target), f"in which {member!r} is {kind}"
 
 
 def _forge(directory: Path, member: str, kind: str, manifest: Any, target: Path) -> None:

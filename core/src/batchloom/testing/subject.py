@@ -122,16 +122,28 @@ class Subject:
         batch_class: type[Batch] = Batch,
         columns: Mapping[str, samples.Array] | None = None,
         actions: tuple[str, ...] = (),
-        **changes: Any,
+        changes: Mapping[str, Any] | None = None,
     ) -> Pipeline:
         """Make a pipeline that trains the model, or predicts with it if it cannot be trained."""
         data = samples.dataset(columns or self.columns, batch_class)
-        made = data.p.init_model(mode, self.model, MODEL, config=self.fresh_config(**changes))
+        made = data.p.init_model(
+            mode, self.model, MODEL, config=self.fresh_config(**(changes or {}))
+        )
         for each in actions:
             made = getattr(made, each)()
         if self.can_train:
-            return made.train_model(MODEL, **self.arguments, **self.train_options)
+            return made.train_model(MODEL, None, **self.arguments, **self.train_options)
         return made.predict_model(MODEL, x="x", **self.predict_options)
+
+    def begun(self, batches: int = 1, **options: Any) -> Pipeline:
+        """Return a pipeline whose run was broken off after some batches."""
+        pipeline = self.pipeline()
+        defaults: dict[str, Any] = {"n_epochs": 2, "shuffle": True, "seed": SEED}
+        iterator: Any = pipeline.gen_batch(self.batch_size, **{**defaults, **options})
+        for _ in range(batches):
+            next(iterator)
+        iterator.close()
+        return pipeline
 
     def run(self, pipeline: Pipeline, **options: Any) -> Any:
         """Run a pipeline and return its model."""

@@ -100,11 +100,7 @@ def abandoned_runs(subject: Subject, folder: Path) -> None:
     """Break out of a run in the middle of an epoch, then train anew and use the broken one."""
     subject.need(can_train="the model cannot be trained")
     expected = subject.predictions(subject.trained())
-    broken = subject.pipeline()
-    batches = broken.gen_batch(subject.batch_size, n_epochs=1, shuffle=True, seed=SEED)
-    next(batches)
-    next(batches)
-    batches.close()
+    broken = subject.begun(batches=2)
     if subject.is_deterministic:
         again = subject.predictions(subject.trained())
         must_be_same(expected, again, "another model, after a run was broken off")
@@ -116,7 +112,7 @@ def abandoned_runs(subject: Subject, folder: Path) -> None:
 def _train_and_overwrite(subject: Subject) -> Any:
     """Train a model, and spoil each batch behind its back."""
     pipeline, columns = subject.pipeline(), subject.columns
-    options = {"n_epochs": subject.n_epochs, "shuffle": False, "seed": SEED}
+    options: dict[str, Any] = {"n_epochs": subject.n_epochs, "shuffle": False, "seed": SEED}
     for batch in pipeline.gen_batch(subject.batch_size, **options):
         for name in set(subject.arguments.values()):
             array = getattr(batch, name)
