@@ -1,4 +1,4 @@
-"""The model contract, kept by estimators of every kind."""
+"""The model contract, kept by estimators of each kind: incremental, gathering, without targets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,6 @@ class TestGatheringClassifier(ModelTests):
     name = "sklearn/RandomForestClassifier"
     config = {"n_estimators": 5}
     predict_options = {"output": "proba"}
-
-
-class TestRegressor(ModelTests):
-    name = "sklearn/SGDRegressor"
-    config = {"alpha": 0.001}
-    task = "regression"
-    n_epochs = 5
 
 
 class TestClustering(ModelTests):

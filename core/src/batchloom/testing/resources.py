@@ -21,6 +21,8 @@ import numpy as np
 from batchloom.testing.promises import Seen, promise
 from batchloom.testing.subject import Subject
 
+Look = Callable[[], set[str]]
+
 GRACE = 2.0  # seconds that a thread or process may take to end
 
 
@@ -47,6 +49,8 @@ def resources_released(subject: Subject, folder: Path) -> None:
 def leaves_the_process_alone(subject: Subject, folder: Path) -> None:
     """Compare what belongs to everybody before and after a training."""
     subject.trained()  # the first import of a library is not the model's doing
+    np.random.random()  # if a seed was set just now, setting it again would not show
+    random.random()
     before = _process_state()
     subject.predictions(subject.trained())
     after = _process_state()
@@ -66,9 +70,7 @@ def _live_once(subject: Subject, place: Path) -> None:
     gc.collect()
 
 
-def _wait_until_nothing_is_left(
-    looks: list[Callable[[], set[str]]], before: list[set[str]]
-) -> None:
+def _wait_until_nothing_is_left(looks: list[Look], before: list[set[str]]) -> None:
     deadline = time.monotonic() + GRACE
     while left := set().union(*(look() - was for look, was in zip(looks, before, strict=True))):
         if time.monotonic() > deadline:
