@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchloom.models.base import BaseModel
     from batchloom.models.hooks import hookimpl, hookspec
+    from batchloom.models.lifecycle import register_plugin, unregister_plugin
     from batchloom.models.protocol import Model, RunInfo
     from batchloom.models.registry import get_model_class, list_models, refresh, register
     from batchloom.models.runs import PipelineRun
@@ -34,6 +35,8 @@ __all__ = [
     "load_model",
     "refresh",
     "register",
+    "register_plugin",
+    "unregister_plugin",
 ]
 
 _MODULES = {
@@ -48,6 +51,8 @@ _MODULES = {
     "load_model": "saved",
     "refresh": "registry",
     "register": "registry",
+    "register_plugin": "lifecycle",
+    "unregister_plugin": "lifecycle",
 }
 
 
