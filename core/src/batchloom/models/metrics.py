@@ -61,4 +61,5 @@ def _unknown(name: str, refusals: list[str]) -> UnknownNameError:
         "Give a function f(y_true, y_pred), or install a package that provides metrics: "
         "pip install batchloom-sklearn"
     )
-    return UnknownNameError("metric", name, [each.key for each in _providers()], hint=hint)
+    known = [f"{each.key}/..." for each in _providers()]
+    return UnknownNameError("metric", name, known, hint=hint)
