@@ -82,6 +82,11 @@ def test_an_item_is_a_named_tuple() -> None:
             batch[outside]
 
 
+def test_a_component_is_no_item() -> None:
+    with pytest.raises(IndexError, match=r"batch\.x$"):
+        Dataset(data={"x": np.arange(3)}).next_batch(3)["x"]
+
+
 def test_items_of_every_kind_of_column() -> None:
     frame = pd.DataFrame({"a": [1, 2]}, index=["p", "q"])
     batch = next(Dataset(data={"frame": frame, "sparse": sp.csr_array(np.eye(2))}).gen_batch(2))

@@ -141,6 +141,11 @@ class Batch:
 
     def __getitem__(self, item: Any) -> Any:
         """Give one item (an int: a named tuple of its components) or a smaller batch (anything else)."""
+        if isinstance(item, str):
+            raise IndexError(
+                f"batch[{item!r}]: a batch is indexed by positions of items. A component is an attribute: "
+                f"batch.{item}"
+            )
         if not isinstance(item, (int, np.integer)):
             return self.take(item)
         if not -self.size <= item < self.size:

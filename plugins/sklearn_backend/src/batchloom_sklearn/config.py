@@ -126,7 +126,7 @@ def _set_once(params: dict[str, Any], key: str, value: Any) -> None:
 def _unknown_key(shown: str, known: Iterable[str], title: str, key: str | None = None) -> str:
     names = sorted(known)
     return (
-        f"{title} has no config key {shown!r}{nearest(key or shown, names)}. "
+        f"{title} has no config key {shown!r}{nearest(key or shown, names) or '.'} "
         f"There is: {', '.join(names)}"
     )
 

@@ -49,7 +49,7 @@ def save(estimator: Any, directory: Path, file_format: str, trusted: Collection[
     """
     if file_format not in FORMATS:
         raise ModelConfigError(
-            f"there is no format {file_format!r}{nearest(str(file_format), FORMATS)}. "
+            f"there is no format {file_format!r}{nearest(str(file_format), FORMATS) or '.'} "
             f"There is: {', '.join(FORMATS)}"
         )
     file = directory / FORMATS[file_format]

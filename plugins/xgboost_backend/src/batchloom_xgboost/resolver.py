@@ -35,7 +35,7 @@ class Resolver:
         """
         if rest not in NAMES:
             raise LookupError(
-                f"XGBoost has no model {rest!r}{nearest(rest, NAMES)}. There is: {', '.join(NAMES)}"
+                f"XGBoost has no model {rest!r}{nearest(rest, NAMES) or '.'} There is: {', '.join(NAMES)}"
             )
         from batchloom_xgboost import model
 
