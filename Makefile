@@ -15,6 +15,8 @@ MANIFESTS := pyproject.toml $(MEMBERS:%=%/pyproject.toml)
 export UV_SYSTEM_CERTS ?= 1
 export UV_PYTHON_DOWNLOADS ?= never
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+# It is installed here to be tested, not to record what is trained meanwhile.
+export BATCHLOOM_DISABLE_PLUGINS ?= batchloom-mlflow
 
 .PHONY: help setup demo test lint format format-check types contracts check constraints clean
 .DEFAULT_GOAL := help

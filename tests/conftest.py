@@ -15,6 +15,10 @@ import pytest
 # Read when TensorFlow is imported, in this process and in those that tests start.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# Installed beside the others, it would record whatever any test trains; tests/mlflow switches it on.
+os.environ.setdefault("BATCHLOOM_DISABLE_PLUGINS", "batchloom-mlflow")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
 GRACE = 2.0  # seconds that a thread or process may take to end after the call that stopped it
 
 THREADS = "/proc/self/task"  # Linux only: elsewhere child processes are not looked for

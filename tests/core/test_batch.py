@@ -82,11 +82,6 @@ def test_an_item_is_a_named_tuple() -> None:
             batch[outside]
 
 
-def test_a_component_is_no_item() -> None:
-    with pytest.raises(IndexError, match=r"batch\.x$"):
-        Dataset(data={"x": np.arange(3)}).next_batch(3)["x"]
-
-
 def test_items_of_every_kind_of_column() -> None:
     frame = pd.DataFrame({"a": [1, 2]}, index=["p", "q"])
     batch = next(Dataset(data={"frame": frame, "sparse": sp.csr_array(np.eye(2))}).gen_batch(2))
@@ -293,3 +288,10 @@ def test_rows_are_expressions_of_the_batch_they_are_evaluated_for() -> None:
     pipeline = dataset.p.init_variable("seen", init_on_each_run=list)
     pipeline = pipeline.update_variable("seen", B.y, mode="extend")
     assert pipeline.run(3, prefetch=2).get_variable("seen") == Y.tolist()
+
+
+def test_a_component_can_be_read_by_a_name_that_is_no_identifier():
+    batch = Dataset(data={"petal length (cm)": np.arange(6)}).next_batch(4)
+    assert batch["petal length (cm)"].tolist() == [0, 1, 2, 3]
+    with pytest.raises(UnknownComponentError, match="petal length"):
+        batch["petal length"]

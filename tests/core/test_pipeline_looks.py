@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+from types import ModuleType
+
 import numpy as np
+import pytest
 
 from batchloom import Dataset, Pipeline
 from batchloom.models import BaseModel
@@ -72,3 +77,25 @@ def test_long_variables_are_cut_short() -> None:
     there = pipeline().run(2)
     there.variables["losses"].extend(range(10_000))
     assert len(repr(there.variables)) < 100
+
+
+def test_without_a_terminal_each_epoch_is_a_line_of_the_log(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(logging.INFO, logger="batchloom"):
+        pipeline().run(2, n_epochs=3, bar=True)
+    assert [each.getMessage() for each in caplog.records] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_notebook_draws_the_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    pipeline().run(2, n_epochs=3, bar=True)
+    assert "epoch 3/3: 100%" in capsys.readouterr().err
+
+
+def test_no_bar_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline().run(2)
+    assert capsys.readouterr() == ("", "")

@@ -310,3 +310,14 @@ def test_a_failure_keeps_its_traceback_as_text() -> None:
     made = over(8).fail_at([1]).run(4, on_error="skip")
     assert "in fail_at" in made.failures[0].traceback
     assert made.failures[0].exception.__traceback__ is None
+
+
+def test_a_failure_names_the_items_that_the_batch_then_had(executor: ProcessPoolExecutor) -> None:
+    def failures(**options: Any) -> Any:
+        made = over(40).empty_from(6).fail_at([3, 8]).init_variable("n", 0).count().fail_at([4, 9])
+        made.run(4, on_error="skip", **options)
+        return [(each.number, each.indices.tolist(), each.step) for each in made.failures]
+
+    alone = failures()
+    assert [each[:2] for each in alone] == [(3, [12, 13, 14, 15]), (4, [16, 17, 18, 19]), (8, []), (9, [])]
+    assert failures(prefetch=4) == failures(executor=executor) == alone

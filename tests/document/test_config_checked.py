@@ -1,6 +1,7 @@
 """A misspelt key of a config is found where it is written, for every backend, before there is a batch."""
 
 import pytest
+
 from batchloom import Pipeline, V
 from batchloom.errors import ModelConfigError
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = re.compile(r"^(\S+/\S+) +(\d\.\d{3}) +([\d.]+) s +(\d+) MB", re.M)
 
@@ -28,9 +30,7 @@ def accuracies(text: str) -> dict[str, float]:
     return {model: float(accuracy) for model, accuracy, _, _ in FIGURES.findall(text)}
 
 
-@pytest.mark.slow
 @pytest.mark.tf
-@pytest.mark.timeout(420)
 def test_every_backend_side_by_side(tmp_path: Path) -> None:
     done = demo("--out", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -50,7 +50,6 @@ def test_every_backend_side_by_side(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.slow
 def test_a_backend_that_is_not_there_is_left_out(tmp_path: Path) -> None:
     models = "sklearn/SGDClassifier", "xgboost/XGBClassifier"
     done = demo(*models, "--out", tmp_path, BATCHLOOM_DISABLE_PLUGINS="xgboost")
@@ -59,7 +58,6 @@ def test_a_backend_that_is_not_there_is_left_out(tmp_path: Path) -> None:
     assert "left out 'xgboost/XGBClassifier'" in done.stdout
 
 
-@pytest.mark.slow
 def test_the_advice_of_how_to_install_a_backend_comes_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,7 +68,6 @@ def test_the_advice_of_how_to_install_a_backend_comes_through(
     assert "pip install batchloom-acme" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_other_predictions_of_the_loading_process_end_in_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

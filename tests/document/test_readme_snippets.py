@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,11 +61,26 @@ def snippets(page: Path) -> Iterator[Snippet]:
         )
 
 
+def tracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switch tracking on for a page, as it is for who has installed it (see tests/conftest.py)."""
+    import mlflow
+
+    from batchloom.models import registry
+
+    monkeypatch.setattr(warnings, "filters", list(warnings.filters))
+    monkeypatch.delenv("BATCHLOOM_DISABLE_PLUGINS")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.get_tracking_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    registry.refresh()
+
+
 @pytest.mark.parametrize("page", [each for each in PAGES if any(snippets(each))], ids=title)
 def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)  # where classes and actions are looked up
     monkeypatch.chdir(tmp_path)
+    if "mlflow" in title(page):
+        tracked(monkeypatch)
     for snippet in snippets(page):
         if snippet.excuse is None:
             snippet.run(vars(module))

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prefetch_steps import EXCEPTIONS, SharedWalk, Walk, dataset, outcome, over
+from prefetch_steps import EXCEPTIONS, Items, SharedWalk, Walk, dataset, outcome, over
 
-from batchloom import B, Pipeline, V
+from batchloom import B, Dataset, Pipeline, V
 
 Step = Callable[[Pipeline], Pipeline]
 
@@ -96,7 +97,9 @@ def steps() -> st.SearchStrategy[Any]:
     repeat = st.tuples(st.sampled_from(COMPOUND), st.just("repeat"), st.integers(0, 3))
     chance = st.tuples(st.sampled_from(COMPOUND), st.just("chance"), st.integers(1, 3))
     fail = st.tuples(st.sampled_from(sorted(EXCEPTIONS)), st.just("fail"), st.integers(2, 40))
-    return st.lists(st.one_of(once, once, once, repeat, chance, fail), min_size=2, max_size=8).map(tuple)
+    return st.lists(st.one_of(once, once, once, repeat, chance, fail), min_size=2, max_size=8).map(
+        tuple
+    )
 
 
 def options() -> st.SearchStrategy[dict[str, Any]]:
@@ -176,3 +179,25 @@ def test_pipelines_made_at_random(case: Case, processes: ProcessPoolExecutor) ->
 @given(case=cases("threads", "threads", "executor", "processes"))
 def test_many_pipelines_made_at_random(case: Case, processes: ProcessPoolExecutor) -> None:
     check(case, processes)
+
+
+@pytest.mark.timeout(60)
+def test_an_estimator_learns_the_same_however_far_ahead_it_is_fed(
+    processes: ProcessPoolExecutor,
+) -> None:
+    pytest.importorskip("batchloom_sklearn")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 5))
+    data = Dataset(batch_class=Items, data={"x": x, "y": (x[:, 0] > 0).astype(int)})
+
+    def weights(**options: Any) -> bytes:
+        config = {"random_state": 0, "classes": [0, 1]}
+        made = data.p.init_model("dynamic", "sklearn/SGDClassifier", "clf", config).noise_rows()
+        made = made.train_model("clf", x="x", y="y").predict_model("clf", x="x", save_to=B.guess)
+        made.run(16, seed=3, shuffle=True, n_epochs=2, **options)
+        coefficients: np.ndarray[Any, Any] = made.models["clf"].estimator.coef_
+        return coefficients.tobytes()
+
+    alone = weights()
+    assert [weights(prefetch=each) for each in (1, 4, 32)] == [alone] * 3
+    assert weights(executor=processes) == alone

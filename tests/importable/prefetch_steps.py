@@ -66,13 +66,13 @@ class Items(Batch):
     components = ("x",)
 
     @action
-    def slow_even(self, seconds: float = 0.002) -> Items:
+    def slow_even(self, seconds: float = 0.001) -> Items:
         time.sleep(seconds if self.number % 2 == 0 else 0)
         return self
 
     @action
     def jitter(self) -> Items:
-        time.sleep(float(self.random.random()) * 0.002)
+        time.sleep(float(self.random.random()) * 0.001)
         return self
 
     @action
@@ -92,6 +92,11 @@ class Items(Batch):
     @action
     def noise(self) -> Items:
         self.x = self.x + self.random.random(self.size)
+        return self
+
+    @action
+    def noise_rows(self) -> Items:
+        self.x = self.x + 0.1 * self.random.normal(size=self.x.shape)
         return self
 
     @action

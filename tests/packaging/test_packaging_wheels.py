@@ -11,19 +11,22 @@ from pathlib import Path, PurePosixPath
 import pytest
 from packaging.requirements import Requirement
 
-DISTRIBUTIONS = ["batchloom", "batchloom-sklearn", "batchloom-xgboost", "batchloom-tf"]
-BACKENDS = DISTRIBUTIONS[1:]
+BACKENDS = ["batchloom-sklearn", "batchloom-xgboost", "batchloom-tf"]
+PLUGINS = [*BACKENDS, "batchloom-mlflow"]
+DISTRIBUTIONS = ["batchloom", *PLUGINS]
 
 LIBRARIES = {
     "batchloom": {"numpy", "pluggy", "importlib-metadata", "packaging"},
     "batchloom-sklearn": {"batchloom", "joblib", "numpy", "scikit-learn", "scipy", "skops"},
     "batchloom-xgboost": {"batchloom", "numpy", "xgboost"},
-    "batchloom-tf": {"batchloom", "numpy", "tensorflow", "keras"},
+    "batchloom-tf": {"batchloom", "numpy", "packaging", "tensorflow", "keras"},
+    "batchloom-mlflow": {"batchloom", "numpy", "mlflow-skinny"},
 }
 ENTRY_POINTS = {
     "batchloom-sklearn": {"sklearn/*", "sklearn"},
     "batchloom-xgboost": {"xgboost/*", "xgboost"},
     "batchloom-tf": {"tf/*", "keras"},
+    "batchloom-mlflow": {"mlflow"},
 }
 
 
@@ -85,15 +88,15 @@ def test_requirements(wheels: Mapping[str, Path], name: str) -> None:
     assert [str(each) for each in declared if not each.specifier] == []
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_backend_takes_a_range_of_cores(wheels: Mapping[str, Path], name: str) -> None:
+@pytest.mark.parametrize("name", PLUGINS)
+def test_a_plugin_takes_a_range_of_cores(wheels: Mapping[str, Path], name: str) -> None:
     (core,) = (each for each in requirements(wheels[name]) if each.name == "batchloom")
     assert core.specifier.contains("0.1.0")
     assert core.specifier.contains("0.1.9")
     assert not core.specifier.contains("0.2.0")
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", PLUGINS)
 def test_entry_points_name_modules_of_the_wheel(wheels: Mapping[str, Path], name: str) -> None:
     lines = [line for line in read(wheels[name], "entry_points.txt").splitlines() if "=" in line]
     points = dict(line.split(" = ") for line in lines)

@@ -140,12 +140,9 @@ class Batch:
             )
 
     def __getitem__(self, item: Any) -> Any:
-        """Give one item (an int: a named tuple of its components) or a smaller batch (anything else)."""
+        """Give a component (a str), an item (an int: a named tuple), or a smaller batch (anything else)."""
         if isinstance(item, str):
-            raise IndexError(
-                f"batch[{item!r}]: a batch is indexed by positions of items. A component is an attribute: "
-                f"batch.{item}"
-            )
+            return getattr(self, item)
         if not isinstance(item, (int, np.integer)):
             return self.take(item)
         if not -self.size <= item < self.size:

@@ -117,7 +117,9 @@ def plugins(arguments: argparse.Namespace) -> Report:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="batchloom", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="batchloom", description="Show which models and plug-ins there are."
+    )
     parser.add_argument("--version", action="version", version=batchloom.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     one = _command(commands, "models", models, "list namespaces, or the names in one")

@@ -75,8 +75,9 @@ class UnknownNameError(BatchloomError, LookupError):
     ) -> None:
         names = sorted({str(each) for each in known})
         head = f"unknown {kind} {name!r}" + (f" {where}" if where else "")
-        parts = [head + nearest(str(name), names), listing(kind, names), hint]
-        super().__init__(". ".join(part for part in parts if part).replace("?. ", "? "))
+        asked = head + (nearest(str(name), names) or ".")
+        known_too = listing(kind, names) + ("." if hint else "")
+        super().__init__(" ".join(part for part in (asked, known_too, hint) if part))
         self.kind, self.known = kind, names
         self.asked = str(name)
 

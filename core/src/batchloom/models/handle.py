@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import ModelConfigError, ModelNotBuiltError
@@ -210,15 +211,55 @@ class ModelHandle:
         wanted = batch is not None and operation in self.calls.want_batch
         return {"batch": batch, **kwargs} if wanted else kwargs
 
-    @contextmanager
-    def _operation(self, lock: AbstractContextManager[None]) -> Iterator[None]:
-        settings = self.spec.settings
+    def _operation(self, lock: AbstractContextManager[None]) -> _Operation:
+        return _Operation(self, lock)
+
+
+class _Operation:
+    """The lock of a model, its library's settings, and a note on what is raised.
+
+    A class rather than a generator, because it is entered for every batch.
+    """
+
+    __slots__ = ("_handle", "_lock", "_settings")
+
+    def __init__(self, handle: ModelHandle, lock: AbstractContextManager[None]) -> None:
+        self._handle = handle
+        self._lock = lock
+        self._settings: AbstractContextManager[Any] | None = None
+
+    def __enter__(self) -> None:
         try:
-            with lock, settings() if settings else nullcontext():
-                yield
+            self._lock.__enter__()
+            try:
+                self._enter_settings()
+            except BaseException as exc:
+                self._lock.__exit__(type(exc), exc, exc.__traceback__)
+                raise
         except Exception as exc:
-            add_note_once(exc, self.label)
+            add_note_once(exc, self._handle.label)
             raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, Exception):
+            add_note_once(exc, self._handle.label)
+        try:
+            if self._settings is not None:
+                self._settings.__exit__(kind, exc, traceback)
+        finally:
+            self._lock.__exit__(kind, exc, traceback)
+
+    def _enter_settings(self) -> None:
+        make = self._handle.spec.settings
+        if make is not None:
+            settings = make()
+            settings.__enter__()
+            self._settings = settings
 
 
 class LockedModel:

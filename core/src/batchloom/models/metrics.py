@@ -36,12 +36,12 @@ def get_metric(name: str) -> Metric:
     provider, slash, rest = name.rpartition("/")
     asked = [each for each in _providers() if not slash or each.key == provider]
     found: dict[str, Metric] = {}
-    refusals = []
+    refusals: list[LookupError] = []
     for entry in asked:
         try:
             found[entry.owner] = installed.load(entry)(rest)
         except LookupError as exc:
-            refusals.append(f"{entry.owner}: {exc.args[0] if exc.args else exc!r}")
+            refusals.append(exc)
     if len(found) > 1:
         raise AmbiguousModelError(
             f"more than one package provides the metric {name!r}: {', '.join(found)}. "
@@ -56,10 +56,13 @@ def _providers() -> list[Entry]:
     return [each for each in installed.entries(GROUP) if installed.disabled_by(each) is None]
 
 
-def _unknown(name: str, refusals: list[str]) -> UnknownNameError:
-    hint = "; ".join(refusals) or (
-        "Give a function f(y_true, y_pred), or install a package that provides metrics: "
-        "pip install batchloom-sklearn"
-    )
-    known = [f"{each.key}/..." for each in _providers()]
+def _unknown(name: str, refusals: list[LookupError]) -> UnknownNameError:
+    known = [each for exc in refusals for each in getattr(exc, "known", ())]
+    others = [str(exc) for exc in refusals if not getattr(exc, "known", ())]
+    hint = "; ".join(others) or "Give a function f(y_true, y_pred) for any other"
+    if not refusals:
+        hint = (
+            "Give a function f(y_true, y_pred), or install a package that provides metrics: "
+            "pip install batchloom-sklearn"
+        )
     return UnknownNameError("metric", name, known, hint=hint)

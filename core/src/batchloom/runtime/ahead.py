@@ -13,6 +13,9 @@ import warnings
 from collections.abc import Callable
 from typing import Protocol
 
+MOST_THREADS = 64
+"""However many batches are prepared ahead, more threads than this would be in each other's way."""
+
 JOIN_SECONDS = 1.0
 """How long the end of a run waits for actions that are under way."""
 
@@ -32,11 +35,14 @@ class RunCancelledError(BaseException):
 
 
 class Monitor:
-    """Where a run's threads wait for each other."""
+    """Where a run's threads wait for each other.
+
+    What they wait for must, once it holds, go on to hold.
+    """
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._waiting = 0
+        self._guard = threading.RLock()  # the collector may end a run in a thread that is in here
+        self._waiting: dict[threading.Lock, Callable[[], bool]] = {}
         self.cancelled = False
 
     def wait_until(self, holds: Callable[[], bool]) -> None:
@@ -47,28 +53,36 @@ class Monitor:
         RunCancelledError
             When the run ends first.
         """
-        with self._condition:
-            # Counted before the first look: whoever changes something looks at the count afterwards.
-            self._waiting += 1
-            try:
-                while not holds():
-                    if self.cancelled:
-                        raise RunCancelledError(self)
-                    self._condition.wait()
-            finally:
-                self._waiting -= 1
+        closed = threading.Lock()
+        closed.acquire()
+        try:
+            # Known before the first look: whoever changes something looks for those who wait afterwards.
+            with self._guard:
+                self._waiting[closed] = holds
+            if not holds() and not self.cancelled:
+                closed.acquire()
+        finally:
+            with self._guard:
+                self._waiting.pop(closed, None)
+        if not holds():
+            raise RunCancelledError(self)
 
     def changed(self) -> None:
-        """Let the waiting threads look again; costs next to nothing when there are none."""
+        """Wake the threads that need not wait any longer; costs next to nothing when none waits."""
         if self._waiting:
-            with self._condition:
-                self._condition.notify_all()
+            self._wake(lambda holds: holds())
 
     def cancel(self) -> None:
         """End all waits, now and later."""
-        with self._condition:
-            self.cancelled = True
-            self._condition.notify_all()
+        self.cancelled = True
+        self._wake(lambda holds: True)
+
+    def _wake(self, may_go: Callable[[Callable[[], bool]], bool]) -> None:
+        with self._guard:
+            ready = [each for each, holds in self._waiting.items() if may_go(holds)]
+            for each in ready:
+                del self._waiting[each]
+                each.release()
 
 
 class OrderedLock:
@@ -107,14 +121,14 @@ class ThreadPool:
     Parameters
     ----------
     threads : int
-        The most threads; each is started when there is work that no idle thread takes.
+        The most threads there may be; `MOST_THREADS` at the most.
     monitor : Monitor
     """
 
     may_wait = True
 
     def __init__(self, threads: int, monitor: Monitor) -> None:
-        self._most = threads
+        self._most = min(threads, MOST_THREADS)
         self._monitor = monitor
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []

@@ -49,13 +49,17 @@ class Arguments:
         self._literal_args = frozenset(literal_args)
         self._variables = definition.variables
         self._fixed = {name: each for name, each in given.items() if self._is_fixed(name, each)}
+        late = {name: each for name, each in given.items() if name not in self._fixed}
+        self._names = {name: each for name, each in late.items() if isinstance(each, str)}
+        self._nests = {name: each for name, each in late.items() if name not in self._names}
 
     def __call__(self, batch: Batch, model: Any) -> dict[str, Any]:
         """Work the arguments out for one batch."""
-        made = {
-            name: self._fixed[name] if name in self._fixed else self._resolve(name, each, batch)
-            for name, each in self._given.items()
-        }
+        made = dict(self._fixed)
+        for name, each in self._names.items():
+            made[name] = self._look_up(name, each, batch)
+        for name, each in self._nests.items():
+            made[name] = self._resolve(name, each, batch)
         if self._make_data is not None:
             made |= self._made_data(batch, model)
         return made

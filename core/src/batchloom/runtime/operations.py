@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from batchloom.batch import Batch
 
 if TYPE_CHECKING:
+    from batchloom.index import Ids
     from batchloom.steps import Step
 
 
@@ -43,6 +44,25 @@ class Operation:
     reads: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an exception came from.
+
+    Attributes
+    ----------
+    step : str
+    epoch, number : int
+        Of the batch.
+    indices : array
+        The ids of the items that it then had.
+    """
+
+    step: str
+    epoch: int
+    number: int
+    indices: Ids
+
+
 def perform(operations: Sequence[Operation], batch: Batch) -> Batch:
     """Call operations one after the other.
 
@@ -72,13 +92,14 @@ def located(exc: BaseException, label: str, batch: Batch) -> BaseException:
     note = f"in step {label}, batch {batch.number} of epoch {batch.epoch}, first indices {_first(batch)}"
     if note not in getattr(exc, "__notes__", ()):
         exc.add_note(note)
-        exc.__dict__["_batchloom_step"] = label
+    # Kept by the exception itself, because it may come from another process, where the batch stays.
+    exc.__dict__["_batchloom_origin"] = Origin(label, batch.epoch, batch.number, batch.indices)
     return exc
 
 
-def step_of(exc: BaseException) -> str:
-    """Give the label of the step that an exception came from."""
-    return str(getattr(exc, "_batchloom_step", "the making of the batch"))
+def origin_of(exc: BaseException) -> Origin | None:
+    """Say where an exception came from; None if it came from no step."""
+    return getattr(exc, "_batchloom_origin", None)
 
 
 def traceback_taken(exc: BaseException) -> str:

@@ -11,17 +11,9 @@ from batchloom.runtime.turns import Read
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A batch that did not get through.
-
-    Attributes
-    ----------
-    exception : BaseException
-    batch : Batch or None
-        As far as it had come; None if it could not even be made.
-    """
+    """Why a batch did not get through."""
 
     exception: BaseException
-    batch: Batch | None
 
 
 Outcome = Batch | Problem
@@ -33,14 +25,13 @@ class Prepared:
 
     Attributes
     ----------
-    outcome : Batch, Problem, BaseException or None
-        An exception was raised in another process, where its batch is too. None: the batch has to be
-        prepared at its turn.
+    outcome : Batch, Problem or None
+        None if it has to be prepared at its turn.
     reads : sequence of Read
         What it rests on.
     """
 
-    outcome: Outcome | BaseException | None
+    outcome: Outcome | None
     reads: Sequence[Read] = ()
 
     @property

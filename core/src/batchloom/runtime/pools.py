@@ -15,7 +15,7 @@ from batchloom.runtime.options import RunOptions
 if TYPE_CHECKING:
     from batchloom.runtime.operations import Operation
     from batchloom.runtime.shipping import Shipment
-    from batchloom.runtime.stages import Pool, Work
+    from batchloom.runtime.work import Pool, Work
 
 
 def is_elsewhere(executor: Executor | None) -> bool:

@@ -1,14 +1,20 @@
-"""The progress bar of a run."""
+"""The progress bar of a run, and a line of the log for each epoch where no bar can be drawn."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Any
 
 from batchloom.errors import DefinitionError
 
+_log = logging.getLogger(__name__)
+
 
 class Bar:
     """Batches done and epoch, and what a model reports besides; shows nothing when it is off.
+
+    Where stderr is no terminal, each epoch that begins is logged instead, at the level INFO.
 
     Parameters
     ----------
@@ -18,14 +24,23 @@ class Bar:
     """
 
     def __init__(self, shown: bool, total: int | None) -> None:
-        self._bar: Any = _tqdm()(total=total, unit="batch", disable=None) if shown else None
+        self._bar: Any = None
+        self._logged = -1
+        if shown:
+            # A notebook draws bars, although what it writes to is no terminal.
+            disable = False if "ipykernel" in sys.modules else None
+            self._bar = _tqdm()(total=total, unit="batch", disable=disable)
 
     def batch(self, epoch: int, epochs: int | None) -> None:
         """Count one batch."""
-        if self._bar is not None:
-            of = f"/{epochs}" if epochs is not None else ""
-            self._bar.set_description(f"epoch {epoch + 1}{of}", refresh=False)
-            self._bar.update()
+        if self._bar is None:
+            return
+        text = f"epoch {epoch + 1}" + (f"/{epochs}" if epochs is not None else "")
+        if self._bar.disable and epoch != self._logged:
+            self._logged = epoch
+            _log.info(text)
+        self._bar.set_description(text, refresh=False)
+        self._bar.update()
 
     def report(self, what: str, done: int, total: int | None) -> None:
         """Show the progress of something that a model does at the end of an epoch."""

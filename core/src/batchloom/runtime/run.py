@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import sys
+import warnings
 import weakref
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -20,16 +21,18 @@ from batchloom.models.runs import PipelineRun, doing
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
-from batchloom.runtime.operations import perform, step_of, traceback_taken
+from batchloom.runtime.operations import origin_of, perform, traceback_taken
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
 from batchloom.runtime.pools import acts_here, check_executor, depth_of, is_elsewhere, make_pool
 from batchloom.runtime.progress import Bar
+from batchloom.runtime.rebatching import Rebatcher
 from batchloom.runtime.source import DatasetPortion, EpochEnd, Place, RunEnd, Source
-from batchloom.runtime.stages import Pool, Preparation, Rebatcher, Stage
+from batchloom.runtime.stages import Stage
 from batchloom.runtime.state import Failure, State
 from batchloom.runtime.view import RunningPipeline
+from batchloom.runtime.work import Pool, Preparation
 
 if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
@@ -228,10 +231,14 @@ class Run:
         if not isinstance(item, EpochEnd):
             return True
         last = item.last
+        told_wrongly: list[str] = []
         # Those that may end the run come first: the others are told truly whether this is the end.
         for handle in sorted(self.begun.values(), key=lambda each: not each.may_stop_training):
             last = last or any(each.stop_training for each in self.begun.values())
             output = handle.end_epoch(item.epoch, last)
+            if handle.stop_training and not handle.may_stop_training and not last:
+                _warn_of_undeclared_stop(handle, told_wrongly)
+            told_wrongly += [] if last or handle.may_stop_training else [handle.label]
             if output is not None:
                 for call in self.plan.trainings:
                     if call.name == handle.name and call.destinations:
@@ -246,11 +253,11 @@ class Run:
 
     def _on_problem(self, problem: Problem) -> None:
         """Raise what went wrong, or record it where the user said so."""
-        exc, batch = problem.exception, problem.batch
+        exc, origin = problem.exception, origin_of(problem.exception)
         skips = isinstance(exc, SkipBatch) or self.options.on_error == "skip"
-        if batch is None or not skips or not isinstance(exc, Exception):
+        if origin is None or not skips or not isinstance(exc, Exception):
             raise exc
-        where = batch.epoch, batch.number, batch.indices, step_of(exc)
+        where = origin.epoch, origin.number, origin.indices, origin.step
         self.state.failures.append(Failure(*where, exc, traceback_taken(exc)))
 
     def _close(self, pool: Pool | None, finished: bool) -> None:
@@ -272,3 +279,15 @@ class Run:
         if self._source.epochs is None or rebatched:
             return None
         return self._source.batches * self._source.epochs
+
+
+def _warn_of_undeclared_stop(handle: ModelHandle, told: list[str]) -> None:
+    """Say that models which learn at the end of a run were not told that this is it."""
+    if told:
+        warnings.warn(
+            f"{handle.label} ended the run in its end of epoch, after {', '.join(told)} had been told that "
+            "the run goes on: what they gathered for the run's end is not learned. A model class that "
+            "does this declares may_stop_training = True, and is then asked first",
+            RuntimeWarning,
+            stacklevel=2,
+        )

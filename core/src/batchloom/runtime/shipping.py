@@ -25,8 +25,8 @@ import numpy as np
 from batchloom.dataset import Dataset
 from batchloom.definition import DeclareVariable, Definition
 from batchloom.errors import WorkerError
-from batchloom.runtime.operations import Operation, gathering, perform
-from batchloom.runtime.outcomes import Prepared, Sent
+from batchloom.runtime.operations import Operation, gathering, origin_of, perform
+from batchloom.runtime.outcomes import Prepared, Problem, Sent
 from batchloom.runtime.plan import NOTHING, Surrounding, compile_step
 from batchloom.runtime.source import DatasetPortion
 from batchloom.runtime.state import State
@@ -119,7 +119,7 @@ class Shipment:
         """Take what came back of one batch, resting on the values that were shipped."""
         values, variables = self._values, self._variables
         return Prepared(
-            sent.exception if sent.exception is not None else sent.batch,
+            sent.batch if sent.exception is None else Problem(sent.exception),
             [VariableRead(variables, name, values[name]) for name in sent.reads],
         )
 
@@ -265,7 +265,7 @@ def portable(exc: BaseException) -> BaseException:
     for note in getattr(exc, "__notes__", ()):
         stand_in.add_note(note)
     stand_in.add_note("its own type cannot be pickled, so it could not be sent from the worker")
-    stand_in.__dict__["_batchloom_step"] = getattr(exc, "_batchloom_step", None)
+    stand_in.__dict__["_batchloom_origin"] = origin_of(exc)
     return stand_in
 
 
