@@ -395,9 +395,38 @@ def test_looking_models_up() -> None:
         base.get_model_by_name("later")
     with pytest.raises(ModelNotBuiltError):
         base.save_model("later", "nowhere")
-    for look in (base.get_model_by_name, lambda name: base.save_model(name, "nowhere")):
+    for look in (
+        base.get_model_by_name,
+        base.models.__getitem__,
+        lambda name: base.save_model(name, "nowhere"),
+    ):
         with pytest.raises(UnknownModelError, match="did you mean 'spy'"):
             look("spyy")
+    with pytest.raises(ModelNotBuiltError):
+        base.models["later"]
+    assert base.models.get("spyy") is None
+
+
+def test_an_action_finds_all_models_in_the_mapping() -> None:
+    class Looks(Batch):
+        @action
+        def look(self) -> Batch:
+            seen.append(sorted(self.pipeline.models))
+            return self
+
+    seen: list[list[str]] = []
+    source = pipeline().init_model("dynamic", Spy, "there").train_model("there", x="x").run(6)
+    (
+        Dataset(batch_class=Looks, data={"x": np.arange(6)})
+        .p.init_model("static", Spy, "spy")
+        .init_model("dynamic", Spy, "later")
+        .import_model("there", source)
+        .look()
+        .train_model("later", x="x")
+        .look()
+        .run(6)
+    )
+    assert seen == [["spy", "there"], ["later", "spy", "there"]]
 
 
 @pytest.mark.parametrize("prefetch", [0, 8])
@@ -490,6 +519,12 @@ def test_an_imported_model_is_the_model() -> None:
     assert len(train.get_model_by_name("own").given) == 4
     again = linked.dataset.p.import_model("own", linked).predict_model("own", x="x")
     assert again.run(3).get_model_by_name("own") is train.get_model_by_name("own")
+
+
+def test_the_arguments_of_import_model_swapped() -> None:
+    with pytest.raises(DefinitionError, match="takes a pipeline, after the model's name") as caught:
+        Pipeline().import_model(pipeline(), "spy")
+    assert "\n" not in str(caught.value)
 
 
 def test_what_cannot_be_imported_is_refused_when_it_is_written() -> None:

@@ -209,7 +209,7 @@ def _check_destination(
     if is_variable or (not only_variable and (known.open or place.name in known.components)):
         return
     components = () if only_variable else known.components
-    raise unknown_destination(place.target, only_variable, components, known.variables)
+    raise unknown_destination(place, only_variable, components, known.variables)
 
 
 def _check_expressions(step: Step, known: Known) -> None:

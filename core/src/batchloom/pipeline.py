@@ -201,8 +201,7 @@ class Pipeline(Builder):
     @property
     def models(self) -> Mapping[str, Any]:
         """The models that exist, by name."""
-        there = {name: self._state.find(name) for name in self._definition.models}
-        return {name: each.model for name, each in there.items() if each is not None}
+        return self._state.models
 
     def get_model_by_name(self, name: str) -> Any:
         """Give a model.

@@ -53,7 +53,7 @@ class Destination:
         if self._is_component(batch):
             return
         if self.name not in self._variables:
-            raise unknown_destination(self.target, self.append, batch.components, self._variables)
+            raise unknown_destination(self, self.append, batch.components, self._variables)
         if self.append:
             assert batch.pipeline is not None
             _check_append(self.name, batch.pipeline.variables[self.name])
@@ -164,17 +164,17 @@ class Destinations:
 
 
 def unknown_destination(
-    target: Any, append: bool, components: Sequence[str], variables: Any
+    place: Destination, only_variable: bool, components: Sequence[str], variables: Any
 ) -> UnknownDestinationError:
     """Say that an output would go nowhere."""
-    name = target if isinstance(target, str) else target.name
-    known = list(variables) if append else [*components, *variables]
-    component = "" if append else f", or write save_to=B.{name} to make a component"
+    name = place.name
+    known = list(variables) if only_variable else [*components, *variables]
+    component = "" if only_variable else f", or write save_to=B.{name} to make a component"
     return UnknownDestinationError(
         "destination",
         name,
         known,
-        "in " + ("append_to" if append else "save_to"),
+        "in " + ("append_to" if place.append else "save_to"),
         f"Declare a variable with init_variable({name!r}, ...){component}",
     )
 
