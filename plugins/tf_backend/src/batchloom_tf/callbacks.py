@@ -6,9 +6,12 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from batchloom.errors import ModelConfigError
+from batchloom.errors import CheckpointError, ModelConfigError
+from batchloom.plain import is_plain
 from batchloom_tf.library import keras
 from batchloom_tf.outputs import scalar
+
+_OF_THE_RUN = ("_model", "params")
 
 
 class Callbacks:
@@ -76,6 +79,32 @@ class Callbacks:
         self._network = None
         self._reset()
 
+    def state(self) -> dict[str, Any]:
+        """Return where the callbacks have come to, as plain data.
+
+        Raises
+        ------
+        CheckpointError
+            If one of the user's own keeps what is no plain data, and has no ``get_state()``.
+        """
+        return {
+            "begun": self._network is not None,
+            "place": (self._epoch, self._batch, self._rows, self._sums),
+            "stops": self._network is not None and self._stops(),
+            "callbacks": [_state_of(each) for each in self.callbacks],
+        }
+
+    def restore(self, network: Any, kept: Mapping[str, Any]) -> None:
+        """Go on with what `state` gave; ``on_train_begin`` is called before."""
+        if not kept["begun"]:
+            return
+        self._begin(network)
+        self._epoch, self._batch, self._rows, sums = kept["place"]
+        self._sums |= sums
+        network.stop_training = kept["stops"]
+        for each, state in zip(self.callbacks, kept["callbacks"], strict=True):
+            _restore(each, state)
+
     def _begin(self, network: Any) -> None:
         self._network = network
         network.stop_training = False
@@ -95,3 +124,25 @@ class Callbacks:
     def _reset(self, epoch: int = 0) -> None:
         self._epoch, self._batch, self._rows = epoch, 0, 0
         self._sums: dict[str, float] = {}
+
+
+def _state_of(callback: Any) -> Any:
+    if hasattr(callback, "get_state"):
+        return callback.get_state()
+    kept = {k: each for k, each in vars(callback).items() if k not in _OF_THE_RUN}
+    strange = [key for key, each in kept.items() if not (callable(each) or is_plain(each))]
+    if strange and not type(callback).__module__.startswith("keras."):  # its own open files anew
+        title, name = type(callback).__qualname__, strange[0]
+        raise CheckpointError(
+            f"the callback {title} keeps {name!r}, a {type(kept[name]).__qualname__}, which a "
+            f"checkpoint cannot hold. Give {title} the methods get_state(), which returns plain "
+            "data, and set_state(state)"
+        )
+    return {key: each for key, each in kept.items() if is_plain(each)}
+
+
+def _restore(callback: Any, state: Any) -> None:
+    if hasattr(callback, "set_state"):
+        callback.set_state(state)
+    else:
+        vars(callback).update(state)
