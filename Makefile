@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 # It is installed here to be tested, not to record what is trained meanwhile.
 export BATCHLOOM_DISABLE_PLUGINS ?= batchloom-mlflow
 
-.PHONY: help setup demo test lint format format-check types contracts check constraints clean
+.PHONY: help setup demo test lint format format-check types contracts docs check constraints clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -62,6 +62,9 @@ types: $(STAMP) ## mypy
 
 contracts: $(STAMP) ## import-linter: who may import whom
 	$(BIN)/lint-imports --no-logo
+
+docs: $(STAMP) ## the pages of docs/ and the API as a site, in build/docs
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/docs $(ARGS)
 
 check: lint format-check types contracts ## everything but the tests
 

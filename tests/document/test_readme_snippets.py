@@ -12,6 +12,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -61,17 +62,23 @@ def snippets(page: Path) -> Iterator[Snippet]:
         )
 
 
-def tracked(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def tracked() -> Iterator[None]:
     """Switch tracking on for a page, as it is for who has installed it (see tests/conftest.py)."""
     import mlflow
 
     from batchloom.models import registry
 
-    monkeypatch.setattr(warnings, "filters", list(warnings.filters))
-    monkeypatch.delenv("BATCHLOOM_DISABLE_PLUGINS")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.get_tracking_uri())
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    registry.refresh()
+    before = mlflow.get_tracking_uri()
+    try:
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            patch.delenv("BATCHLOOM_DISABLE_PLUGINS")
+            patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+            registry.refresh()
+            yield
+    finally:
+        mlflow.set_tracking_uri(before)
+        registry.refresh()
 
 
 @pytest.mark.parametrize("page", [each for each in PAGES if any(snippets(each))], ids=title)
@@ -79,11 +86,10 @@ def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)  # where classes and actions are looked up
     monkeypatch.chdir(tmp_path)
-    if "mlflow" in title(page):
-        tracked(monkeypatch)
-    for snippet in snippets(page):
-        if snippet.excuse is None:
-            snippet.run(vars(module))
+    with tracked() if "mlflow" in title(page) else nullcontext():
+        for snippet in snippets(page):
+            if snippet.excuse is None:
+                snippet.run(vars(module))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)

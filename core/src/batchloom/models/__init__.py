@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchloom.models.base import BaseModel
     from batchloom.models.hooks import hookimpl, hookspec
+    from batchloom.models.lifecycle import register_plugin, unregister_plugin
     from batchloom.models.protocol import Model, RunInfo
     from batchloom.models.registry import get_model_class, list_models, refresh, register
     from batchloom.models.runs import PipelineRun
     from batchloom.models.saved import load_model
 
+API_VERSION = 1
+"""The version of the plug-in API: all that ``docs/public-api.md`` lists.
+
+It goes up when something public is taken away or changes its meaning, and the core's minor version
+(from 1.0 on its major version) goes up with it: a package states by ``batchloom>=0.1,<0.2`` which API
+it was made for, and that is checked before any of its code is imported. What is added does not count.
+"""
+
 __all__ = [
+    "API_VERSION",
     "BaseModel",
     "Model",
     "PipelineRun",
@@ -25,6 +35,8 @@ __all__ = [
     "load_model",
     "refresh",
     "register",
+    "register_plugin",
+    "unregister_plugin",
 ]
 
 _MODULES = {
@@ -39,6 +51,8 @@ _MODULES = {
     "load_model": "saved",
     "refresh": "registry",
     "register": "registry",
+    "register_plugin": "lifecycle",
+    "unregister_plugin": "lifecycle",
 }
 
 
