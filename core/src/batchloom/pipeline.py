@@ -93,6 +93,8 @@ class Pipeline(Builder):
         Pipeline
             This pipeline.
         """
+        if not isinstance(lazy, bool):
+            raise DefinitionError(f"lazy={lazy!r}: give True or False")
         if lazy:
             stored = RunOptions.gather(self._definition.run_options, batch_size, options, "run")
             return self._made(replace(self._definition, run_options=stored))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from batchloom.batch import Batch
 from batchloom.columns import stack_rows
 from batchloom.definition import DeclareModel, ImportModel
@@ -100,15 +98,16 @@ class PredictCall(ModelCall):
 
     def __call__(self, batch: Batch) -> Batch:
         self.destinations.check(batch)
+        if not batch.size:
+            self.destinations.store_nothing(batch)
+            return batch
         output = self.predict(batch)
         if output is not None:
             self.destinations.store(batch, output)
         return batch
 
     def predict(self, batch: Batch) -> Any:
-        """Predict; an empty batch is not shown to the model."""
-        if not batch.size:
-            return np.empty(0)
+        """Predict."""
         assert batch.pipeline is not None
         handle = batch.pipeline.handle_to_read(self.name)
         return handle.predict((), self.arguments(batch, handle.model), batch)
