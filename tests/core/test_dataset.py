@@ -102,10 +102,12 @@ def test_the_components_are_those_of_the_class_and_of_the_data() -> None:
         ({"index": 3, "data": {"x": [1, 2]}}, "3 items.*2 rows"),
         ({"index": ["a", "a"], "data": {"x": [1, 2]}}, "'a'"),
         ({}, "index, data, or both"),
+        ({"index": {"x": [1, 2]}}, "the data as data="),
+        ({"index": np.ones((3, 2))}, "the data as data="),
         ({"index": 2, "batch_class": dict}, "subclass of Batch"),
         ({"index": 2, "batch_class": Digits(None, 0, 0, ())}, "subclass of Batch"),
     ],
-    ids=["unequal", "index", "duplicates", "nothing", "class", "instance"],
+    ids=["unequal", "index", "duplicates", "nothing", "dict", "array", "class", "instance"],
 )
 def test_what_makes_no_dataset_is_refused(arguments: dict, said: str) -> None:
     with pytest.raises(DataError, match=said):

@@ -86,6 +86,63 @@ def test_what_is_kept_is_not_spoilt_by_the_steps_that_follow() -> None:
     assert pipeline.run(4).get_variable("result")["pairs"][0] == DATA["y"].tolist()
 
 
+class Several(Parity):
+    """Gives its outputs in the structure that it is asked for, or of its own accord as a list."""
+
+    literal_args = ("output",)
+
+    def _predict(self, x: Any, output: Any = None) -> Any:
+        found = {"parity": x % 2, "both": np.stack([x, -x], axis=1)}
+        if isinstance(output, dict):
+            return {key: found[name] for key, name in output.items()}
+        return type(output)(found[name] for name in output) if output else list(found.values())
+
+
+# A list that nobody asked for, and as long as the batch, is taken for its items' values.
+@pytest.mark.parametrize(
+    ("output", "size"),
+    [
+        *[(["parity", "both"], size) for size in (2, 3, 11)],
+        *[(("parity", "both"), size) for size in (2, 3, 11)],
+        (None, 3),
+        (None, 11),
+    ],
+)
+def test_each_of_several_outputs_is_that_of_the_whole_run(size: int, output: Any) -> None:
+    seen: list[Any] = []
+    pipeline = (
+        Dataset(data=DATA)
+        .p.init_variable("result")
+        .init_model("static", Several, "m")
+        .evaluate_model(
+            "m",
+            x="x",
+            y=["y", "x"],
+            output=output,
+            metrics=lambda true, predicted: seen.append((true, predicted)),
+            save_to="result",
+        )
+    )
+    pipeline.run(size)
+    ((true, predicted),) = seen
+    assert [each.tolist() for each in true] == [DATA["y"].tolist(), DATA["x"].tolist()]
+    assert predicted[0].tolist() == (DATA["x"] % 2).tolist()
+    assert predicted[1].tolist() == [[each, -each] for each in range(N)]
+
+
+def test_several_outputs_by_name() -> None:
+    seen: list[Any] = []
+    Dataset(data=DATA).p.init_variable("result").init_model("static", Several, "m").evaluate_model(
+        "m",
+        x="x",
+        y="y",
+        output={"a": "parity", "b": "both"},
+        metrics=lambda true, predicted: seen.append(predicted),
+        save_to="result",
+    ).run(4)
+    assert {key: each.shape for key, each in seen[0].items()} == {"a": (N,), "b": (N, 2)}
+
+
 @pytest.mark.parametrize(
     "metrics",
     [
@@ -196,9 +253,11 @@ def test_results_are_there_with_the_last_batch() -> None:
         ({"save_to": None}, DefinitionError, "needs save_to= or append_to="),
         ({"save_to": ["result", "other"]}, DefinitionError, "one variable"),
         ({"save_to": B.result}, DefinitionError, "variable"),
-        ({"save_to": "reslt"}, UnknownDestinationError, "did you mean 'result'"),
+        ({"save_to": "reslt"}, UnknownDestinationError, "in save_to: did you mean 'result'"),
         ({"save_to": "x"}, UnknownDestinationError, "'x'"),
         ({"metrics": []}, DefinitionError, "at least one metric"),
+        ({"metrics": None}, DefinitionError, "metrics=None: give f"),
+        ({"metrics": 3}, DefinitionError, "metrics=3: give f"),
         ({"metrics": {"a": 3}}, DefinitionError, "metric 'a' is 3"),
         ({"metrics": [3]}, DefinitionError, "metric '3' is 3"),
         ({"metrics": [accuracy, accuracy]}, DefinitionError, "two metrics of one name"),

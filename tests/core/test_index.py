@@ -121,6 +121,12 @@ def test_shares_that_do_not_add_up_are_refused(shares: object) -> None:
         DatasetIndex(100).split_positions(shares, False)
 
 
+@pytest.mark.parametrize("shares", ["0.8", ["0.8", 0.2], None])
+def test_shares_are_numbers(shares: object) -> None:
+    with pytest.raises(DataError, match="a share is a number"):
+        DatasetIndex(100).split_positions(shares, False)
+
+
 @given(
     st.integers(0, 300),
     st.floats(0, 1),

@@ -18,6 +18,7 @@ from batchloom.errors import (
     UnknownComponentError,
     UnknownDestinationError,
     UnknownModelError,
+    UnknownVariableError,
 )
 from batchloom.models import BaseModel
 
@@ -395,9 +396,38 @@ def test_looking_models_up() -> None:
         base.get_model_by_name("later")
     with pytest.raises(ModelNotBuiltError):
         base.save_model("later", "nowhere")
-    for look in (base.get_model_by_name, lambda name: base.save_model(name, "nowhere")):
+    for look in (
+        base.get_model_by_name,
+        base.models.__getitem__,
+        lambda name: base.save_model(name, "nowhere"),
+    ):
         with pytest.raises(UnknownModelError, match="did you mean 'spy'"):
             look("spyy")
+    with pytest.raises(ModelNotBuiltError):
+        base.models["later"]
+    assert base.models.get("spyy") is None
+
+
+def test_an_action_finds_all_models_in_the_mapping() -> None:
+    class Looks(Batch):
+        @action
+        def look(self) -> Batch:
+            seen.append(sorted(self.pipeline.models))
+            return self
+
+    seen: list[list[str]] = []
+    source = pipeline().init_model("dynamic", Spy, "there").train_model("there", x="x").run(6)
+    (
+        Dataset(batch_class=Looks, data={"x": np.arange(6)})
+        .p.init_model("static", Spy, "spy")
+        .init_model("dynamic", Spy, "later")
+        .import_model("there", source)
+        .look()
+        .train_model("later", x="x")
+        .look()
+        .run(6)
+    )
+    assert seen == [["spy", "there"], ["later", "spy", "there"]]
 
 
 @pytest.mark.parametrize("prefetch", [0, 8])
@@ -473,6 +503,41 @@ def test_empty_batches_are_not_shown_to_a_model() -> None:
     assert [each.out.tolist() for each in batches] == [[], [6, 8, 10]]
 
 
+def test_an_empty_batch_fills_components_and_leaves_variables_alone() -> None:
+    class Empties(Items):
+        @action
+        def none_of_the_first(self) -> Batch:
+            return self.take(slice(0, 0)) if self.number == 0 else self
+
+    base = (
+        Dataset(batch_class=Empties, data={"x": np.arange(6)})
+        .p.init_variable("all", init_on_each_run=list)
+        .init_variable("last", "none")
+        .init_model("dynamic", Spy, "spy", {"answer": lambda x: [x * 2, x * 3]})
+        .none_of_the_first()
+        .predict_model("spy", x="x", save_to=[B.twice, "last"])
+        .predict_model("spy", x="x", append_to="all")
+    )
+    first = base.next_batch(3)
+    assert (first.twice.tolist(), base.get_variable("last")) == ([], "none")
+    assert base.next_batch().twice.tolist() == [6, 8, 10]
+    assert base.get_variable("last").tolist() == [9, 12, 15]
+    assert len(base.get_variable("all")) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [(V.vv, UnknownVariableError), (B.images, UnknownComponentError)],
+    ids=str,
+)
+def test_names_in_the_config_of_a_dynamic_model_are_held_against_what_there_is(
+    value: Any, error: type
+) -> None:
+    base = pipeline().init_model("dynamic", Spy, "later", {"a": [value], "b": (V.v, B.x, C.lr)})
+    with pytest.raises(error, match=value.name):
+        base.train_model("later", x="x")
+
+
 # Import
 
 
@@ -490,6 +555,18 @@ def test_an_imported_model_is_the_model() -> None:
     assert len(train.get_model_by_name("own").given) == 4
     again = linked.dataset.p.import_model("own", linked).predict_model("own", x="x")
     assert again.run(3).get_model_by_name("own") is train.get_model_by_name("own")
+
+
+def test_the_arguments_of_import_model_swapped() -> None:
+    with pytest.raises(DefinitionError, match="takes a pipeline, after the model's name") as caught:
+        Pipeline().import_model(pipeline(), "spy")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_template_makes_no_dynamic_model_to_import() -> None:
+    template = Pipeline().init_model("dynamic", Spy, "own")
+    with pytest.raises(ModelNotBuiltError, match=r"template << dataset"):
+        pipeline().import_model("own", template).run(3)
 
 
 def test_what_cannot_be_imported_is_refused_when_it_is_written() -> None:

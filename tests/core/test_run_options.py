@@ -126,6 +126,8 @@ def test_only_the_batch_size_goes_without_a_name() -> None:
 def test_options_of_a_lazy_run_are_checked_when_they_are_written() -> None:
     with pytest.raises(DefinitionError, match="shuffle='yes'"):
         pipeline().run(4, shuffle="yes", lazy=True)
+    with pytest.raises(DefinitionError, match="lazy='no': give True or False"):
+        pipeline().run(4, lazy="no")
 
 
 @pytest.mark.parametrize("wrong", ["itertion", "model", "everything"])

@@ -84,6 +84,8 @@ def test_several_are_declared_at_once() -> None:
         pipeline().init_variables({"a": {"defualt": 1}})
     with pytest.raises(DefinitionError, match="'a' is given 1"):
         pipeline().init_variables({"a": 1})
+    with pytest.raises(DefinitionError, match=r"init_variable\('loss'\)"):
+        pipeline().init_variables("loss")
 
 
 @pytest.mark.parametrize(

@@ -57,11 +57,6 @@ def test_each_run_of_a_pipeline_has_a_run_of_its_own(tracking, runs, training) -
 
 
 def test_two_models_in_one_run(tracking, runs, training) -> None:
-    (
-        training()
-        .init_model("dynamic", "sklearn/GaussianNB", "bayes")
-        .train_model("bayes", x="images", y="labels", output=["accuracy", "predict"])
-    )
     pipeline = (
         training()
         .init_model("dynamic", "sklearn/GaussianNB", "naive bayes")
@@ -81,6 +76,18 @@ def test_a_model_that_gathers_its_batches_gives_its_output_at_the_end(tracking, 
         .run(100, seed=1)
     )
     assert history(tracking, runs()[0], "forest/accuracy") == {2: 1.0}
+
+
+def test_a_history_has_a_step_for_each_of_its_rounds(tracking, runs, digits) -> None:
+    done = (
+        digits.p.init_model("dynamic", "xgboost/XGBClassifier", "trees", {"n_estimators": 3})
+        .init_variable("history")
+        .train_model("trees", x="images", y="labels", save_to="history")
+        .run(100, seed=1)
+    )
+    kept = {each["round"]: each["train-mlogloss"] for each in done.get_variable("history")}
+    assert list(kept) == [0, 1, 2]
+    assert history(tracking, runs()[0], "trees/train-mlogloss") == kept
 
 
 def test_saved_models_are_artefacts(tracking, runs, training, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
+UV = (sys.executable, "-m", "uv", "--no-config", "-q")
 
 # Two of the libraries have a small build that serves as well on a machine without a GPU.
 SMALL_BUILDS = {"batchloom-xgboost": "xgboost-cpu", "batchloom-tf": "tensorflow-cpu"}
@@ -52,6 +53,12 @@ def environment_variables() -> dict[str, str]:
 
 def manifest(folder: Path) -> dict[str, Any]:
     return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def run_command() -> Callable[..., str]:
+    """`run`, for tests: this file cannot be imported."""
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +98,10 @@ class Environment:
     def command(self, name: str, *arguments: object) -> str:
         return run(self.folder / "bin" / name, *arguments, cwd=self.folder)
 
+    def add(self, *wanted: object) -> None:
+        """Install further wheels or requirements."""
+        run(*installer(self.folder), "-c", ROOT / "constraints.txt", *wanted, cwd=self.folder)
+
 
 @pytest.fixture(scope="session")
 def environment_with(
@@ -111,20 +122,43 @@ def environment_with(
     shutil.rmtree(base, ignore_errors=True)
 
 
-def install(folder: Path, names: frozenset[str], wheels: Mapping[str, Path]) -> None:
+@pytest.fixture(scope="session")
+def own_environment(
+    wheels: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Environment]:
+    """Makes an environment of the core and of further wheels or requirements, shared with nobody."""
+
+    def make(*extra: object) -> Environment:
+        made = Environment(tmp_path_factory.mktemp("environment") / "venv")
+        install(made.folder, frozenset(["batchloom"]), wheels, extra)
+        return made
+
+    return make
+
+
+def install(
+    folder: Path,
+    names: frozenset[str],
+    wheels: Mapping[str, Path],
+    extra: tuple[object, ...] = (),
+) -> None:
     """With uv in a second or two from its cache; with pip where there is no uv."""
-    wanted = [wheels[name] for name in sorted(names)]
+    wanted: list[object] = [wheels[name] for name in sorted(names)] + list(extra)
     if find_spec("uv") is None:
         run(sys.executable, "-m", "venv", folder, cwd=ROOT)
-        installer = [folder / "bin" / "python", "-m", "pip", "install", "-q"]
     else:
-        uv = [sys.executable, "-m", "uv", "--no-config", "-q"]
-        run(*uv, "venv", "-p", sys.executable, folder, cwd=ROOT)
+        run(*UV, "venv", "-p", sys.executable, folder, cwd=ROOT)
         overrides = folder / "overrides.txt"
         overrides.write_text("\n".join(manifest(ROOT)["tool"]["uv"]["override-dependencies"]))
-        installer = [*uv, "pip", "install", "-p", folder, "--overrides", overrides]
-        wanted += small_builds(names)
-    run(*installer, "-c", ROOT / "constraints.txt", *wanted, cwd=folder)
+        wanted += ["--overrides", overrides, *small_builds(names)]
+    run(*installer(folder), "-c", ROOT / "constraints.txt", *wanted, cwd=folder)
+
+
+def installer(folder: Path) -> list[object]:
+    """The command that installs into an environment."""
+    if find_spec("uv") is None:
+        return [folder / "bin" / "python", "-m", "pip", "install", "-q"]
+    return [*UV, "pip", "install", "-p", folder]
 
 
 def small_builds(names: frozenset[str]) -> list[str]:

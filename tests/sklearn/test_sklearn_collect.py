@@ -173,6 +173,30 @@ def test_polars_frames(drive, cancer):
     np.testing.assert_array_equal(handle.model.estimator.coef_, Ridge().fit(data, y).coef_)
 
 
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_arrow_tables_and_labels(drive, cancer, chunks):
+    pa = pytest.importorskip("pyarrow")
+    x, y = cancer
+    words = np.array(["benign", "malignant"])[y]
+    table = pa.table({f"f{i}": x[:, i] for i in range(x.shape[1])})
+    labels = pa.chunked_array(np.array_split(words, chunks))
+    handle = drive.make("sklearn/RandomForestClassifier", FOREST)
+    drive.train(handle, table, labels if chunks > 1 else labels.combine_chunks())
+    theirs = RandomForestClassifier(**FOREST).fit(x, words)
+    np.testing.assert_array_equal(drive.predict(handle, table), theirs.predict(x))
+
+
+@pytest.mark.parametrize("name", ["RandomForestClassifier", "SGDClassifier"])
+def test_masks_are_not_dropped_in_silence(drive, iris, name):
+    x, y = iris
+    handle = drive.make(f"sklearn/{name}", {"random_state": 0, "classes": [0, 1, 2]})
+    masked = np.ma.masked_greater(x, 7)
+    with pytest.raises(ModelInputError, match="x has masked values"):
+        drive.train(handle, masked, y)
+    drive.train(handle, np.ma.array(x), y)
+    assert len(drive.predict(handle, x)) == len(x)
+
+
 def test_weights_are_gathered_too(drive, iris):
     x, y = iris
     weights = np.linspace(0.1, 3, 150)

@@ -172,6 +172,10 @@ class Builder:
         variables : mapping of str to dict, or iterable of str
             Names, with the keywords of `init_variable` for each if it is a mapping.
         """
+        if isinstance(variables, str):
+            raise DefinitionError(
+                f"init_variables takes several names, not {variables!r}: init_variable({variables!r})"
+            )
         options = variables if isinstance(variables, Mapping) else {each: {} for each in variables}
         declared = [
             DeclareVariable(VariableDeclaration(name, **_variable_options(name, each)))
@@ -268,7 +272,7 @@ class Builder:
         """
         if not isinstance(pipeline, Builder):
             raise DefinitionError(
-                f"import_model({name!r}, ...) takes a pipeline, not {short(pipeline)}"
+                f"import_model({short(name)}, {short(pipeline)}) takes a pipeline, after the model's name"
             )
         checks.check_import(name, pipeline._definition)
         return self._then(ImportModel(name, pipeline))
@@ -334,7 +338,8 @@ class Builder:
         y : str or expression
             The targets: a component or a variable.
         metrics : mapping of str to callable or str, str, or sequence of str
-            Functions ``f(y_true, y_pred)`` of all targets and predictions of the run, in order. Strings
+            Functions ``f(y_true, y_pred)`` of all targets and predictions of the run, in order. Of
+            several targets or outputs they get a tuple, or a dict, with the whole run of each. Strings
             name metrics of an installed backend, such as ``"accuracy_score"`` of ``sklearn.metrics``.
         save_to, append_to : str or V.name
             The variable that gets the dict of results. One of the two is needed.
@@ -407,6 +412,11 @@ def _model_step(
 def _metrics(metrics: Any) -> dict[str, Metric]:
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
+    if not isinstance(metrics, Iterable):
+        raise DefinitionError(
+            f"metrics={short(metrics)}: give f(y_true, y_pred), a name, several of them, or a dict of "
+            "names and functions"
+        )
     if not isinstance(metrics, Mapping):
         metrics = _by_name(list(metrics))
     if not metrics:

@@ -181,6 +181,8 @@ def _check_model_step(
     declared = definition.models[step.model]
     while isinstance(declared, ImportModel) and step.model in declared.source._definition.models:
         declared = declared.source._definition.models[step.model]
+    if definition.models[step.model] is declared:
+        _check_expressions(declared, known)
     if isinstance(declared, DeclareModel) and not known.open:
         spec = declared.spec
         data = (*spec.data_args, "y") if isinstance(step, EvaluateStep) else spec.data_args
@@ -209,7 +211,7 @@ def _check_destination(
     if is_variable or (not only_variable and (known.open or place.name in known.components)):
         return
     components = () if only_variable else known.components
-    raise unknown_destination(place.target, only_variable, components, known.variables)
+    raise unknown_destination(place, only_variable, components, known.variables)
 
 
 def _check_expressions(step: Step, known: Known) -> None:
@@ -225,6 +227,8 @@ def _check_expressions(step: Step, known: Known) -> None:
 def _given(step: Step) -> list[Any]:
     if isinstance(step, ActionStep):
         return [step.args, dict(step.kwargs)]
+    if isinstance(step, DeclareModel):
+        return [dict(step.spec.config)] if step.mode == "dynamic" else []
     if isinstance(step, ModelStep):
         return [dict(step.arguments), *([step.target] if isinstance(step, EvaluateStep) else [])]
     return [step.value] if isinstance(step, WriteVariable) else []

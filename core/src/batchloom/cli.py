@@ -1,4 +1,4 @@
-"""The command ``batchloom``: which models and plug-ins there are, and what state they are in."""
+"""The command ``batchloom``: which models and plug-ins there are, in what state, and new ones."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Report:
 
     data: Any
     text: str
+    status: int = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 after an error of Batchloom's own, which is told on stderr.
+        0; 1 after an error of Batchloom's own, which is told on stderr, and for a model that broke a
+        promise.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -48,9 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    return _write(
-        json.dumps(report.data, indent=2, default=repr) if arguments.json else report.text
-    )
+    text = json.dumps(report.data, indent=2, default=repr) if arguments.json else report.text
+    return _write(text) or report.status
 
 
 def models(arguments: argparse.Namespace) -> Report:
@@ -116,6 +117,33 @@ def plugins(arguments: argparse.Namespace) -> Report:
     return Report({"entry_points": rows, "hooks": order}, _plugins_text(rows, order))
 
 
+def check(arguments: argparse.Namespace) -> Report:
+    """Run the conformance kit against an installed model."""
+    from batchloom.testing import command
+    from batchloom.testing.samples import task_named
+    from batchloom.testing.subject import Subject
+
+    subject = Subject(
+        arguments.name,
+        command.read_config(arguments.config),
+        task_named(arguments.task).name,
+        n_epochs=arguments.epochs,
+    )
+    outcomes = command.check_model(subject)
+    broken = any(each.state == "broken" for each in outcomes)
+    data = command.as_data(outcomes, subject)
+    return Report(data, command.report(outcomes, subject), int(broken))
+
+
+def new_plugin(arguments: argparse.Namespace) -> Report:
+    """Write a complete package for a model or a lifecycle plug-in."""
+    from batchloom.new_plugin import next_steps, write_plugin
+
+    written = write_plugin(arguments.name, arguments.kind, arguments.dir)
+    data = {"directory": str(written.directory), "files": list(written.files)}
+    return Report(data, next_steps(written))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="batchloom", description="Show which models and plug-ins there are."
@@ -128,6 +156,19 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("name", help="such as sklearn/SGDClassifier")
     one = _command(commands, "plugins", plugins, "list every plug-in, its state and what to do")
     one.add_argument("--no-load", action="store_true", help="go by metadata, import nothing")
+    one = _command(commands, "check", check, "test the whole model contract on an installed model")
+    one.add_argument("name", help="such as acme/Ridge")
+    one.add_argument("--config", help="JSON, or @ and the path of a file with it")
+    one.add_argument(
+        "--task",
+        default="classification",
+        help="classification (the default), regression, clustering, transform or image",
+    )
+    one.add_argument("--epochs", type=int, default=3, help="how long to train (default: 3)")
+    one = _command(commands, "new-plugin", new_plugin, "write a complete package of your own")
+    one.add_argument("name", help="of the namespace, such as acme: the package is batchloom-acme")
+    one.add_argument("--kind", choices=("model", "lifecycle"), default="model")
+    one.add_argument("--dir", default=".", help="where to put it (default: here)")
     return parser
 
 

@@ -9,7 +9,7 @@ type and gains a note of where it happened. ::
     │   ├── UnknownArgumentError (TypeError)
     │   ├── UnknownComponentError (AttributeError)
     │   ├── UnknownVariableError (KeyError)
-    │   ├── UnknownModelError              a name that no init_model or import_model of the pipeline made
+    │   ├── UnknownModelError (KeyError)   a name that no init_model or import_model of the pipeline made
     │   └── UnknownDestinationError        save_to or append_to names nothing
     ├── DefinitionError (ValueError)       a pipeline that cannot mean what it says
     │   └── TemplateError                  a pipeline without a dataset was asked to run
@@ -102,7 +102,7 @@ class UnknownVariableError(UnknownNameError, KeyError):
     """A pipeline variable that was never declared."""
 
 
-class UnknownModelError(UnknownNameError):
+class UnknownModelError(UnknownNameError, KeyError):
     """A model that the pipeline neither initialises nor imports."""
 
 

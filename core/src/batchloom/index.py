@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import numbers
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -201,7 +202,10 @@ def _as_ids(ids: Any) -> tuple[Ids | None, int]:
     if array.size == 0 and array.ndim == 1:
         return None, 0
     if array.ndim != 1:
-        raise DataError(f"ids must be one-dimensional, not of shape {array.shape}")
+        raise DataError(
+            f"ids must be one-dimensional, not {type(ids).__name__} of shape {array.shape}: give the index "
+            "a list of ids, and the data as data="
+        )
     if array.dtype.kind == "f" or (array.dtype == object and any(map(_is_inexact, array.tolist()))):
         raise DataError("ids must be ints or strings: floats (and NaN) are not exact names")
     _refuse_duplicates(array)
@@ -234,9 +238,10 @@ def _refuse_duplicates(ids: Ids) -> None:
 
 
 def _shares(shares: float | Sequence[float]) -> list[float]:
-    given = (
-        [float(shares)] if isinstance(shares, (int, float, np.number)) else [*map(float, shares)]
-    )
+    several = shares if isinstance(shares, Iterable) else [shares]
+    if not all(isinstance(each, numbers.Real) for each in several):
+        raise DataError(f"shares={shares!r}: a share is a number between 0 and 1")
+    given = [*map(float, several)]
     if not 1 <= len(given) <= len(PARTS):
         raise DataError(
             f"split takes one to three shares (train, test, validation), not {len(given)}"

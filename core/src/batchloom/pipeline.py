@@ -93,6 +93,8 @@ class Pipeline(Builder):
         Pipeline
             This pipeline.
         """
+        if not isinstance(lazy, bool):
+            raise DefinitionError(f"lazy={lazy!r}: give True or False")
         if lazy:
             stored = RunOptions.gather(self._definition.run_options, batch_size, options, "run")
             return self._made(replace(self._definition, run_options=stored))
@@ -201,8 +203,7 @@ class Pipeline(Builder):
     @property
     def models(self) -> Mapping[str, Any]:
         """The models that exist, by name."""
-        there = {name: self._state.find(name) for name in self._definition.models}
-        return {name: each.model for name, each in there.items() if each is not None}
+        return self._state.models
 
     def get_model_by_name(self, name: str) -> Any:
         """Give a model.

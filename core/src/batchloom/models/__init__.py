@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from batchloom.models.runs import PipelineRun
     from batchloom.models.saved import load_model
 
+API_VERSION = 1
+"""The version of the plug-in API: all that ``docs/public-api.md`` lists.
+
+It goes up when something public is taken away or changes its meaning, and the core's minor version
+(from 1.0 on its major version) goes up with it: a package states by ``batchloom>=0.1,<0.2`` which API
+it was made for, and that is checked before any of its code is imported. What is added does not count.
+"""
+
 __all__ = [
+    "API_VERSION",
     "BaseModel",
     "Model",
     "PipelineRun",

@@ -161,7 +161,8 @@ def load(entry: Entry) -> Any:
     if requirement := wrong_version(entry):
         raise PluginVersionError(
             f"{entry.owner} asks for {requirement}, and this is batchloom {batchloom.__version__}. "
-            f"Install versions that fit: pip install --upgrade batchloom {entry.package}"
+            f"Install versions that fit: pip install --upgrade batchloom {entry.package} "
+            f"(asked for was its entry point {entry.key!r}, {entry.value})"
         )
     try:
         return EntryPoint(name=entry.key, value=entry.value, group=entry.group).load()

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from batchloom.batch import Batch
 from batchloom.definition import Definition
 from batchloom.errors import DefinitionError, UnknownDestinationError
@@ -50,17 +52,17 @@ class Destination:
         ------
         UnknownDestinationError, DefinitionError
         """
-        if self._is_component(batch):
+        if self.is_component(batch):
             return
         if self.name not in self._variables:
-            raise unknown_destination(self.target, self.append, batch.components, self._variables)
+            raise unknown_destination(self, self.append, batch.components, self._variables)
         if self.append:
             assert batch.pipeline is not None
             _check_append(self.name, batch.pipeline.variables[self.name])
 
     def store(self, batch: Batch, value: Any) -> None:
         """Put a value there."""
-        if self._is_component(batch):
+        if self.is_component(batch):
             batch.add_component(self.name, value)
             return
         assert batch.pipeline is not None
@@ -86,7 +88,8 @@ class Destination:
         how = CHANGES["append" if self.append else "set"]
         variables.change(self.name, lambda old: how(old, value))
 
-    def _is_component(self, batch: Batch) -> bool:
+    def is_component(self, batch: Batch) -> bool:
+        """Tell whether this is a component of a batch."""
         if self.append or isinstance(self.target, Variable):
             return False
         return isinstance(self.target, Component) or batch.has_component(self.name)
@@ -142,6 +145,12 @@ class Destinations:
         for place, value in zip(self.places, self._values(output), strict=True):
             place.store(batch, value)
 
+    def store_nothing(self, batch: Batch) -> None:
+        """Fill the components of a batch without items, which the steps that follow may read."""
+        for each in self.places:
+            if each.is_component(batch):
+                each.store(batch, np.empty(0))
+
     def store_late(self, variables: Variables, output: Any) -> None:
         """Put an output where it goes, at the end of an epoch."""
         for place, value in zip(self.places, self._values(output), strict=True):
@@ -164,17 +173,17 @@ class Destinations:
 
 
 def unknown_destination(
-    target: Any, append: bool, components: Sequence[str], variables: Any
+    place: Destination, only_variable: bool, components: Sequence[str], variables: Any
 ) -> UnknownDestinationError:
     """Say that an output would go nowhere."""
-    name = target if isinstance(target, str) else target.name
-    known = list(variables) if append else [*components, *variables]
-    component = "" if append else f", or write save_to=B.{name} to make a component"
+    name = place.name
+    known = list(variables) if only_variable else [*components, *variables]
+    component = "" if only_variable else f", or write save_to=B.{name} to make a component"
     return UnknownDestinationError(
         "destination",
         name,
         known,
-        "in " + ("append_to" if append else "save_to"),
+        "in " + ("append_to" if place.append else "save_to"),
         f"Declare a variable with init_variable({name!r}, ...){component}",
     )
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from batchloom.batch import Batch
 from batchloom.columns import stack_rows
@@ -100,15 +98,16 @@ class PredictCall(ModelCall):
 
     def __call__(self, batch: Batch) -> Batch:
         self.destinations.check(batch)
+        if not batch.size:
+            self.destinations.store_nothing(batch)
+            return batch
         output = self.predict(batch)
         if output is not None:
             self.destinations.store(batch, output)
         return batch
 
     def predict(self, batch: Batch) -> Any:
-        """Predict; an empty batch is not shown to the model."""
-        if not batch.size:
-            return np.empty(0)
+        """Predict."""
         assert batch.pipeline is not None
         handle = batch.pipeline.handle_to_read(self.name)
         return handle.predict((), self.arguments(batch, handle.model), batch)
@@ -121,6 +120,10 @@ class EvaluateCall(PredictCall):
         super().__init__(step, around)
         self._metrics = step.metrics
         self._target = Arguments({"y": step.target}, None, ("y",), (), around.definition)
+        options = spec_of(step.model, around).literal_args
+        self._asks_several = any(
+            isinstance(step.arguments.get(each), (list, tuple)) for each in options
+        )
         self.gathered: list[tuple[Any, Any]] = []
 
     def in_order(self, around: Surrounding) -> bool:
@@ -129,7 +132,9 @@ class EvaluateCall(PredictCall):
     def __call__(self, batch: Batch) -> Batch:
         if batch.size:
             target = self._target(batch, None)["y"]
-            self.gathered.append((_copied(target), _copied(self.predict(batch))))
+            several = isinstance(self.step.target, (list, tuple))  # type: ignore[attr-defined]
+            predicted = _kept(self.predict(batch), batch.size, self._asks_several)
+            self.gathered.append((_kept(target, batch.size, several), predicted))
         return batch
 
     def finish(self, variables: Variables) -> None:
@@ -138,7 +143,7 @@ class EvaluateCall(PredictCall):
             return
         targets, predictions = zip(*self.gathered, strict=True)
         self.gathered = []
-        true, predicted = stack_rows(list(targets)), stack_rows(list(predictions))
+        true, predicted = _joined(targets), _joined(predictions)
         values = {name: self._metric(name, true, predicted) for name in self._metrics}
         self.destinations.store_late(variables, values)
 
@@ -152,9 +157,26 @@ class EvaluateCall(PredictCall):
             raise
 
 
-def _copied(value: Any) -> Any:
-    """Copy what is kept beyond the batch: the next step may change it in place."""
+def _kept(value: Any, size: int, several: bool) -> Any:
+    """Copy what is kept beyond the batch, since the next step may change it in place.
+
+    A list is several outputs, which become a tuple, if several were asked for or it is not as long as
+    the batch; else its elements are the items' values.
+    """
+    if isinstance(value, Mapping):
+        return {key: _kept(each, size, several) for key, each in value.items()}
+    if isinstance(value, tuple) or (isinstance(value, list) and (several or len(value) != size)):
+        return tuple(_kept(each, size, several) for each in value)
     return value.copy() if hasattr(value, "copy") else value
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    """Put what came batch by batch one below the other; of several outputs, each by itself."""
+    if all(isinstance(each, Mapping) for each in values):
+        return {key: _joined([each[key] for each in values]) for key in values[0]}
+    if any(isinstance(each, tuple) for each in values):
+        return tuple(map(_joined, zip(*values, strict=True)))
+    return stack_rows(list(values))
 
 
 CALLS: dict[type[ModelStep], type[ModelCall]] = {

@@ -50,6 +50,18 @@ class Failure:
         )
 
 
+class Models(dict[str, Any]):
+    """The models of a pipeline that exist, by name; for another name it says why there is none."""
+
+    def __init__(self, state: State) -> None:
+        there = {name: state.find(name) for name in state.definition.models}
+        super().__init__({name: each.model for name, each in there.items() if each is not None})
+        self._state = state
+
+    def __missing__(self, name: str) -> Any:
+        return self._state.handle(name).model
+
+
 class State:
     """What one pipeline object remembers.
 
@@ -88,6 +100,11 @@ class State:
             if self._variables is None:
                 self._variables = Variables(self.definition.variables)
             return self._variables
+
+    @property
+    def models(self) -> Models:
+        """The models that exist now."""
+        return Models(self)
 
     def forget(self, what: str) -> None:
         """Let go of the ``variables`` or the (dynamic and imported) ``models``."""
@@ -180,7 +197,10 @@ def _imported(declared: ImportModel, seen: tuple[State, ...]) -> ModelHandle:
     try:
         return state.handle(declared.name)
     except ModelNotBuiltError:
+        first = "Run it first"
+        if state.definition.dataset is None:
+            first = "It is a template and never will: import from the (template << dataset) that was run"
         raise ModelNotBuiltError(
             f"import_model({declared.name!r}): the other pipeline has not made this dynamic model yet. "
-            "Run it first"
+            f"{first}"
         ) from None

@@ -120,7 +120,7 @@ class RunningPipeline:
     def models(self) -> Mapping[str, Any]:
         """The models that were made, by name."""
         self._wait()
-        return {name: each.model for name, each in self._state.handles.items()}
+        return self._state.models
 
     def save_model(self, name: str, path: str | Path, **kwargs: Any) -> None:
         """Save a model, now."""

@@ -99,6 +99,8 @@ def copied(data: Any) -> Any:
         return np.array(data, copy=True)
     if library(data) == "polars":
         return data.clone()
+    if library(data) == "pyarrow":
+        return data  # nobody can change it
     return data.copy() if hasattr(data, "copy") else copy.copy(data)
 
 
@@ -124,6 +126,8 @@ def _way_to_join(first: Any) -> Callable[[list[Any]], Any]:
         return _join_pandas
     if library(first) == "polars":
         return _join_polars
+    if library(first) == "pyarrow":
+        return _join_arrow
     return _join_arrays if isinstance(first, np.ndarray) else _join_lists
 
 
@@ -170,6 +174,12 @@ def _join_polars(batches: list[Any]) -> Any:
     return pl.concat(batches, how="vertical_relaxed")
 
 
+def _join_arrow(batches: list[Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.concat_tables(batches, promote_options="permissive")
+
+
 def _join_lists(batches: list[Any]) -> list[Any]:
     return [each for batch in batches for each in batch]
 
@@ -181,11 +191,15 @@ def _check_alike(name: str, first: Any, other: Any) -> None:
             "batches of an epoch are put together, so all have to be of one kind"
         )
     if hasattr(first, "columns"):
-        _check_columns(name, list(first.columns), list(other.columns))
+        _check_columns(name, _column_names(first), _column_names(other))
         for column in first.columns if library(first) == "pandas" else ():
             _check_categories(f"{name}[{column!r}]", first[column].dtype, other[column].dtype)
     elif isinstance(first, np.ndarray) or sparse.issparse(first):
         _check_arrays(name, first, other)
+
+
+def _column_names(table: Any) -> list[Any]:
+    return list(getattr(table, "column_names", table.columns))  # Arrow's columns are the data
 
 
 def _check_columns(name: str, first: list[Any], other: list[Any]) -> None:
@@ -245,6 +259,6 @@ def _n_bytes(data: Any) -> int:
         return int(np.sum(data.memory_usage(deep=True)))
     if library(data) == "polars":
         return int(data.estimated_size())
-    if isinstance(data, np.ndarray):
+    if isinstance(data, np.ndarray) or library(data) == "pyarrow":
         return int(data.nbytes)
     return sum(sys.getsizeof(each) for each in data)

@@ -86,8 +86,9 @@ class InputCheck:
         Raises
         ------
         ModelInputError
-            Texts where numbers are needed, more than two dimensions, or unequal lengths.
+            Texts where numbers are needed, masked values, more than two dimensions, or unequal lengths.
         """
+        x, y, sample_weight = _plain("x", x), _plain("y", y), _plain("sample_weight", sample_weight)
         if self.is_numeric:
             self._check_features(x)
         y = _as_vector(y)
@@ -222,6 +223,20 @@ def _has_no_parts(estimator: Any) -> bool:
     return not any(
         isinstance(each, (list, tuple)) or hasattr(each, "get_params") for each in values.values()
     )
+
+
+def _plain(argument: str, data: Any) -> Any:
+    """Give a masked or an Arrow array as a plain one; others, and tables, are what they are."""
+    if isinstance(data, np.ma.MaskedArray):
+        if np.ma.is_masked(data):
+            raise ModelInputError(
+                f"{argument} has masked values, and scikit-learn would compute with what lies under the "
+                "mask. Fill them in an action, as in x.filled(np.nan), or leave those rows out"
+            )
+        return data.data
+    if type(data).__module__.startswith("pyarrow") and not hasattr(data, "column_names"):
+        return np.asarray(data)
+    return data
 
 
 def _as_vector(y: Any) -> Any:

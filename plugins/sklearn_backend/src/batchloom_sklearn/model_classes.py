@@ -67,8 +67,23 @@ def model_class(estimator_class: type) -> type[SklearnModel]:
             "__module__": __name__,
             "estimator_class": estimator_class,
             "registered_name": f"sklearn/{name}",
+            # Such estimators bring threads of their own, and joblib's hand-over to them swaps the
+            # process's warning filters: two at a time would leave each other's behind.
+            "predict_is_thread_safe": "n_jobs" not in making.default_parameters(estimator_class),
         },
     )
+
+
+def __getattr__(name: str) -> type[SklearnModel]:
+    # The classes made above are looked up here by pickle, in this process or in a new one.
+    from .resolver import find_estimator
+
+    if not name.startswith("_"):
+        try:
+            return model_class(find_estimator(name))
+        except LookupError:
+            pass
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @cache

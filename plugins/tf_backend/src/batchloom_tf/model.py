@@ -49,7 +49,7 @@ class KerasModel(BaseModel):
         self._network: Any = None
         self._steps: Steps | None = None
         self._run: RunInfo | None = None
-        self._is_dynamic = self._is_loaded = False
+        self._is_dynamic = self._is_loaded = self._is_prepared = False
         self._shown: Feed | None = None
         self._making = threading.RLock()
         self._callbacks: Callbacks | None = None
@@ -231,6 +231,7 @@ class KerasModel(BaseModel):
     def _prepare(self) -> None:
         """Find what is wrong with the config before any data comes."""
         options(self.config)
+        self._is_prepared = True
         given = self.config.get("callbacks")
         self._callbacks = Callbacks(given, copied=self._is_dynamic) if given else None
 
@@ -247,6 +248,10 @@ class KerasModel(BaseModel):
             return self._steps
 
     def _first_steps(self, feed: Feed) -> Steps:
+        if not self._is_prepared:
+            raise ModelNotBuiltError(
+                f"{self.name!r} was neither built nor loaded: build=False in its config"
+            )
         if self._network is None:
             self._network = self._made(Facts(self.config, feed, self._run))
         with self._own_settings(stage=1):  # what is made only now must not repeat earlier draws
