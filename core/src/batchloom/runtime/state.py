@@ -199,9 +199,7 @@ def _imported(declared: ImportModel, seen: tuple[State, ...]) -> ModelHandle:
     except ModelNotBuiltError:
         first = "Run it first"
         if state.definition.dataset is None:
-            first = (
-                "It is a template and never will: import from the (template << dataset) that was run"
-            )
+            first = "It is a template and never will: import from the (template << dataset) that was run"
         raise ModelNotBuiltError(
             f"import_model({declared.name!r}): the other pipeline has not made this dynamic model yet. "
             f"{first}"
