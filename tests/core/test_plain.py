@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchloom.errors import CheckpointError, CorruptFileError
-from batchloom.runtime.plain import read_plain, write_plain
+from batchloom.plain import read_plain, write_plain
 
 
 def there_and_back(value, folder):

@@ -319,5 +319,10 @@ def test_a_failure_names_the_items_that_the_batch_then_had(executor: ProcessPool
         return [(each.number, each.indices.tolist(), each.step) for each in made.failures]
 
     alone = failures()
-    assert [each[:2] for each in alone] == [(3, [12, 13, 14, 15]), (4, [16, 17, 18, 19]), (8, []), (9, [])]
+    assert [each[:2] for each in alone] == [
+        (3, [12, 13, 14, 15]),
+        (4, [16, 17, 18, 19]),
+        (8, []),
+        (9, []),
+    ]
     assert failures(prefetch=4) == failures(executor=executor) == alone

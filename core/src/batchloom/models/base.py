@@ -192,11 +192,32 @@ class BaseModel:
 
         What `_save` writes, unless the model keeps more than that from batch to batch, such as data
         that it has gathered, or may be asked before there is anything for `_save` to write.
+        `batchloom.plain` writes and reads plain data and arrays.
+
+        Parameters
+        ----------
+        path : Path
+            An empty directory.
         """
         self._save(path)
 
-    def _load_checkpoint(self, path: Path) -> None:
-        """Read what `_save_checkpoint` wrote; called after `_begin_run`."""
+    def _load_checkpoint(self, path: Path, run: RunInfo | None) -> None:
+        """Read what `_save_checkpoint` wrote, and go on.
+
+        The model was made as its definition says, and built unless it is one that is loaded instead
+        (``load_needs_build`` and ``config["load"]``); it may also have come further than the
+        checkpoint. What can be had from the definition need not be read.
+
+        Parameters
+        ----------
+        path : Path
+            A directory of verified files; it is gone when the method has returned.
+        run : RunInfo or None
+            The run that goes on, if the model was trained in it before: `_begin_run` is then not
+            called by core. None if the model is yet to be trained.
+        """
+        if run is not None:
+            self._begin_run(run)
         self._load(path)
 
     @classmethod

@@ -64,9 +64,9 @@ class BaseModelCalls:
         """Write all that the model needs to go on."""
         self.model._save_checkpoint(directory)
 
-    def load_checkpoint(self, directory: Path) -> None:
+    def load_checkpoint(self, directory: Path, run: RunInfo | None) -> None:
         """Read what it needs to go on."""
-        self.model._load_checkpoint(directory)
+        self.model._load_checkpoint(directory, run)
 
     def describe(self) -> str:
         """Say in a clause how the model is trained."""
@@ -125,8 +125,10 @@ class ProtocolCalls:
         """Write all that the object needs to go on: what it saves."""
         self.model.save(directory)
 
-    def load_checkpoint(self, directory: Path) -> None:
+    def load_checkpoint(self, directory: Path, run: RunInfo | None) -> None:
         """Read what it needs to go on."""
+        if run is not None:
+            self.begin_run(run)
         self.model.load(directory)
 
     def describe(self) -> str:

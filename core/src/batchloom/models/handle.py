@@ -167,11 +167,13 @@ class ModelHandle:
         with self._operation(self.lock.write()):
             self.calls.save_checkpoint(directory)
 
-    def load_checkpoint(self, directory: Path) -> None:
-        """Have the model read what `save_checkpoint` wrote."""
+    def load_checkpoint(self, directory: Path, run: RunInfo | None, stopping: bool) -> None:
+        """Have the model read what `save_checkpoint` wrote, and go on with the run it was trained in."""
         with self._operation(self.lock.write()):
             self.version += 1
-            self.calls.load_checkpoint(directory)
+            self.calls.load_checkpoint(directory, run)
+            if self.stop_training != stopping:
+                self.calls.model.stop_training = stopping
             self.is_built = True
 
     def describe(self) -> str:

@@ -27,16 +27,25 @@ def staging(target: Path) -> Iterator[Path]:
         If nothing can be written there.
     """
     _check_target(target)
-    prefix = _staging_prefix(target)
-    _remove_litter(target.parent, prefix)
     try:
-        place = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=target.parent))
+        place = own_folder(target.parent, _staging_prefix(target))
     except OSError as exc:
         raise save_error(target, exc) from exc
     try:
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def own_folder(parent: Path, prefix: str) -> Path:
+    """Make a folder whose name says which process it belongs to.
+
+    Folders of the same prefix that belong to processes of this machine that have ended, which were
+    killed before they could remove them, are removed.
+    """
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    _remove_litter(parent, f"{prefix}{host}-")
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{host}-{os.getpid()}-", dir=parent))
 
 
 def save_error(target: Path, exc: OSError) -> SaveError:
@@ -83,10 +92,8 @@ def _check_target(target: Path) -> None:
 
 
 def _staging_prefix(target: Path) -> str:
-    # Hashes, because a target's name may be as long as a name can be.
-    name = hashlib.sha256(target.name.encode()).hexdigest()[:8]
-    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-    return f".batchloom-{name}-{host}-"
+    # A hash, because a target's name may be as long as a name can be.
+    return f".batchloom-{hashlib.sha256(target.name.encode()).hexdigest()[:8]}-"
 
 
 def _remove_litter(parent: Path, prefix: str) -> None:

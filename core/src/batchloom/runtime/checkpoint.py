@@ -18,10 +18,10 @@ from batchloom.definition import DeclareModel
 from batchloom.errors import CheckpointError, CheckpointMismatchError
 from batchloom.expressions import has_expressions
 from batchloom.models.manifest import split_config
+from batchloom.plain import read_plain, write_plain
 from batchloom.randomness import model_seed
 from batchloom.runtime import checkpoint_files as files
 from batchloom.runtime.fingerprint import differences, fingerprint
-from batchloom.runtime.plain import read_plain, write_plain
 from batchloom.runtime.source import Place
 from batchloom.runtime.state import Failure
 from batchloom.runtime.view import RunningPipeline
@@ -123,6 +123,7 @@ class Checkpoints:
             "variables": list(run.state.variables),
             "models": {name: _config(name, handle, run) for name, handle in models.items()},
             "begun": [name for name in run.begun if name in models],
+            "stopping": [name for name, each in models.items() if each.stop_training],
             "failures": [_failure(each) for each in run.state.failures],
         }
         write_plain(content, folder / "run", "the run")
@@ -191,11 +192,16 @@ class Restored:
             ):
                 call.gathered = gathered
             for at, (name, config) in enumerate(self.content["models"].items()):
-                handle = _handle(run, name, config)
-                if name in self.content["begun"]:
-                    run.begin_model(handle)
-                handle.load_checkpoint(folder / f"model-{at}")
+                self._restore_model(run, _handle(run, name, config), folder / f"model-{at}")
         run.state.failures = [_restored_failure(each) for each in self.content["failures"]]
+
+    def _restore_model(self, run: Run, handle: ModelHandle, folder: Path) -> None:
+        name, info = handle.name, None
+        if name in self.content["begun"]:
+            run.begun[name] = handle
+            info = run.info_for(handle)
+        folder.mkdir(exist_ok=True)  # an archive has no empty directories
+        handle.load_checkpoint(folder, info, name in self.content["stopping"])
 
 
 def run_options(run: Run) -> dict[str, Any]:
@@ -269,7 +275,7 @@ def _handle(run: Run, name: str, config: Mapping[str, Any] | None) -> ModelHandl
     assert isinstance(declared, DeclareModel)
     options = dict(declared.spec.config if config is None else config)
     handle = declared.spec.live(options, model_seed(run.seed, name))
-    if getattr(declared.spec.model_class, "load_needs_build", True):
+    if getattr(declared.spec.model_class, "load_needs_build", True) or not options.get("load"):
         handle.build((), {"pipeline": RunningPipeline(run.state), "batch": run.first_batch()})
     run.state.handles[name] = handle
     return handle

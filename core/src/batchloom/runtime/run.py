@@ -36,6 +36,7 @@ from batchloom.runtime.work import Pool, Preparation
 
 if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
+    from batchloom.models.protocol import RunInfo
     from batchloom.runtime.checkpoint import Checkpoints, Restored
 
 _open_runs: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
@@ -212,8 +213,12 @@ class Run:
 
     def begin_model(self, handle: ModelHandle) -> None:
         """Tell a model of the run, before it is first trained in it."""
-        if handle.name in self.begun:
-            return
+        if handle.name not in self.begun:
+            self.begun[handle.name] = handle
+            handle.begin_run(self.info_for(handle))
+
+    def info_for(self, handle: ModelHandle) -> RunInfo:
+        """Say what a model may know of the run."""
         from batchloom.models.protocol import RunInfo
 
         columns: dict[str, str] = {}
@@ -221,10 +226,7 @@ class Run:
             if call.name == handle.name:
                 columns |= call.arguments.columns(list(self._dataset.columns))
         seed = model_seed(self.seed, handle.name)
-        self.begun[handle.name] = handle
-        handle.begin_run(
-            RunInfo(self._dataset, columns, seed, self.options.n_epochs, self._bar.report)
-        )
+        return RunInfo(self._dataset, columns, seed, self.options.n_epochs, self._bar.report)
 
     def _end_epoch(self, item: EpochEnd | RunEnd | Batch) -> bool:
         """Finish an epoch, and the run if it was the last; tell whether it was."""

@@ -12,8 +12,9 @@ from batchloom.models import RunInfo
 
 from . import labels
 from .config import Settings
-from .gather import Gathered
+from .gather import ARGUMENTS, Gathered
 from .inputs import Samples, check_weights
+from .plain_data import from_plain, to_plain
 
 
 class Collect:
@@ -78,6 +79,21 @@ class Collect:
     def abandon_run(self) -> None:
         """Drop what was gathered."""
         self.gathered = self._nothing()
+
+    def state(self) -> dict[str, Any]:
+        """Give what was gathered as plain data."""
+        samples = self.gathered.together()
+        if samples is None:
+            return {}
+        kept = {name: to_plain(getattr(samples, name), name) for name in ARGUMENTS}
+        return {**kept, "n_bytes": self.gathered.n_bytes}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Go on with what `state` gave."""
+        self.gathered = self._nothing()
+        if kept:
+            samples = Samples(*[from_plain(kept[name]) for name in ARGUMENTS])
+            self.gathered.restore(samples, kept["n_bytes"])
 
     def describe(self) -> str:
         """Say when the estimator is fitted."""

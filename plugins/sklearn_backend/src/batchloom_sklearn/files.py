@@ -91,6 +91,18 @@ def load(directory: Path, allow_pickle: bool, trusted: Collection[str]) -> Any:
     return _reporting_versions(lambda: joblib.load(file))
 
 
+def types_in(estimator: Any) -> frozenset[str]:
+    """List the types that an estimator of the user's own making holds, beyond those of `TRUSTED`.
+
+    A checkpoint may hold them too: they come from the definition, and not from the file.
+    """
+    try:
+        data = skops.io.dumps(estimator)
+    except (UnsupportedTypeException, TypeError):
+        return frozenset()  # saving it will say so
+    return frozenset(skops.io.get_untrusted_types(data=data)) - TRUSTED - CHECKED
+
+
 def _dump_joblib(estimator: Any, file: Path) -> None:
     try:
         joblib.dump(estimator, file)

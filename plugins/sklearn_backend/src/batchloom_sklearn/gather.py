@@ -14,7 +14,7 @@ from batchloom.errors import ModelInputError
 
 from .inputs import Samples
 
-_ARGUMENTS = ("x", "y", "sample_weight")
+ARGUMENTS = ("x", "y", "sample_weight")
 
 
 class Gathered:
@@ -48,14 +48,14 @@ class Gathered:
         """
         if self._batches:
             first = self._batches[0]
-            for name in _ARGUMENTS:
+            for name in ARGUMENTS:
                 _check_alike(name, getattr(first, name), getattr(samples, name))
         self._check_bound("rows", "max_rows", self.n_rows + len(samples), self.max_rows)
         self._check_bound("bytes", "max_bytes", self.n_bytes + _size(samples), self.max_bytes)
 
     def add(self, samples: Samples) -> None:
         """Keep a copy of a batch: the batch itself may be a view, or be used again."""
-        self._batches.append(Samples(*[copied(getattr(samples, name)) for name in _ARGUMENTS]))
+        self._batches.append(Samples(*[copied(getattr(samples, name)) for name in ARGUMENTS]))
         self.n_rows += len(samples)
         self.n_bytes += _size(samples)
 
@@ -66,9 +66,20 @@ class Gathered:
         """
         batches, self._batches = self._batches, []
         self.n_rows = self.n_bytes = 0
-        columns = [[getattr(batch, name) for batch in batches] for name in _ARGUMENTS]
+        columns = [[getattr(batch, name) for batch in batches] for name in ARGUMENTS]
         batches.clear()
         return Samples(*[joined(column) for column in columns])
+
+    def together(self) -> Samples | None:
+        """Put copies of the batches together, and keep them; None if there are none."""
+        if not self._batches:
+            return None
+        columns = [[getattr(batch, name) for batch in self._batches] for name in ARGUMENTS]
+        return Samples(*[joined(column) for column in columns])
+
+    def restore(self, samples: Samples, n_bytes: int) -> None:
+        """Keep what was put together before, and was counted as so many bytes."""
+        self._batches, self.n_rows, self.n_bytes = [samples], len(samples), n_bytes
 
     def _check_bound(self, unit: str, key: str, amount: int, most: int | None) -> None:
         if most is not None and amount > most:
@@ -235,7 +246,7 @@ def _kind(data: Any) -> str:
 
 
 def _size(samples: Samples) -> int:
-    return sum(_n_bytes(getattr(samples, name)) for name in _ARGUMENTS)
+    return sum(_n_bytes(getattr(samples, name)) for name in ARGUMENTS)
 
 
 def _n_bytes(data: Any) -> int:

@@ -11,6 +11,7 @@ import sklearn
 
 from batchloom.errors import ModelConfigError, ModelNotBuiltError, UnknownArgumentError
 from batchloom.models import BaseModel, RunInfo
+from batchloom.plain import read_plain, write_plain
 
 from . import config as configs
 from . import estimators, making, seeds
@@ -73,6 +74,7 @@ class SklearnModel(BaseModel):
         self._settings, self._params = self._read_config()
         self._asked: Any = None
         self._is_fitted = False
+        self._types: frozenset[str] | None = None
 
     @classmethod
     def _check_config(cls, config: Mapping[str, Any]) -> None:
@@ -225,6 +227,44 @@ class SklearnModel(BaseModel):
         self._check_loaded(estimator)
         self._adopt(estimator)
 
+    def _save_checkpoint(self, path: Path) -> None:
+        """Write the estimator, fitted or not, and what was gathered for it."""
+        from . import files
+
+        folder = path / "estimator"
+        folder.mkdir()
+        files.save(self._built(), folder, "skops", self._own_types())
+        state = {
+            "is_fitted": self._is_fitted,
+            "asked": self._asked,
+            "gathered": self._strategy.state(),
+        }
+        write_plain(state, path / "state", f"model {self.name!r}")
+
+    def _load_checkpoint(self, path: Path, run: RunInfo | None) -> None:
+        """Take over the estimator, its random states fixed already, and what was gathered."""
+        from . import files
+
+        state = read_plain(path / "state")
+        estimator = files.load(path / "estimator", False, self._own_types())
+        self._check_class(
+            estimator, self.estimator_class if self.estimator is None else type(self.estimator)
+        )
+        self._adopt(estimator)
+        if run is not None:
+            self._strategy.begin_run(run)
+        self._strategy.restore(state["gathered"])
+        self._is_fitted, self._asked = state["is_fitted"], state["asked"]
+
+    def _own_types(self) -> frozenset[str]:
+        """List the types that the definition brings: a checkpoint of it may hold them."""
+        from . import files
+
+        if self._types is None:
+            # One that is loaded from a file brings none of the user's own.
+            self._types = frozenset() if self.config.get("load") else files.types_in(self._make())
+        return self._types
+
     @classmethod
     def _capture_settings(cls) -> Callable[[], AbstractContextManager[Any]]:
         """Remember scikit-learn's configuration, which belongs to the thread."""
@@ -271,14 +311,16 @@ class SklearnModel(BaseModel):
         self.estimator = estimator
 
     def _check_loaded(self, estimator: Any) -> None:
-        wanted = self.estimator_class
-        if not isinstance(estimator, wanted):
-            raise ModelConfigError(
-                f"the file holds a {type(estimator).__name__}, and a {wanted.__name__} was asked for"
-            )
+        self._check_class(estimator, self.estimator_class)
         if conflict := estimators.contradiction(estimator, self._params):
             raise ModelConfigError(
                 f"{conflict}: a loaded estimator keeps its parameters. Leave them out of the config"
+            )
+
+    def _check_class(self, estimator: Any, wanted: type) -> None:
+        if not isinstance(estimator, wanted):
+            raise ModelConfigError(
+                f"the file holds a {type(estimator).__name__}, and a {wanted.__name__} was asked for"
             )
 
     def _built(self) -> Any:

@@ -79,6 +79,13 @@ class PartialFit:
         """Forget the run; what was learned stays."""
         self.run = None
 
+    def state(self) -> dict[str, Any]:
+        """Give nothing: what was learned is in the estimator."""
+        return {}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Do nothing: the estimator is all there is."""
+
     def describe(self) -> str:
         """Say nothing: learning batch by batch is what a reader expects."""
         return ""

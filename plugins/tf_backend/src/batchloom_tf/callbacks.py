@@ -6,9 +6,13 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from batchloom.errors import ModelConfigError
+from batchloom.errors import CheckpointError, ModelConfigError
+from batchloom.plain import is_plain
 from batchloom_tf.library import keras
 from batchloom_tf.outputs import scalar
+
+_OF_THE_RUN = ("_model", "params")
+_COMPARISONS = ("less", "greater")
 
 
 class Callbacks:
@@ -31,6 +35,7 @@ class Callbacks:
                 raise ModelConfigError(
                     f"config['callbacks'] has {each!r}, which is no keras.callbacks.Callback"
                 )
+        self._made_with = [dict(vars(each)) for each in self.callbacks]
         self._network: Any = None
         self._n_epochs: int | None = None
         self._reset()
@@ -76,6 +81,32 @@ class Callbacks:
         self._network = None
         self._reset()
 
+    def state(self) -> dict[str, Any]:
+        """Return where the callbacks have come to, as plain data.
+
+        Raises
+        ------
+        CheckpointError
+            If one of the user's own keeps what is no plain data, and has no ``get_state()``.
+        """
+        return {
+            "begun": self._network is not None,
+            "place": (self._epoch, self._batch, self._rows, self._sums),
+            "stops": self._network is not None and self._stops(),
+            "callbacks": list(map(_state_of, self.callbacks, self._made_with)),
+        }
+
+    def restore(self, network: Any, kept: Mapping[str, Any]) -> None:
+        """Go on with what `state` gave; ``on_train_begin`` is called before."""
+        if not kept["begun"]:
+            return
+        self._begin(network)
+        self._epoch, self._batch, self._rows, sums = kept["place"]
+        self._sums |= sums
+        network.stop_training = kept["stops"]
+        for each, state in zip(self.callbacks, kept["callbacks"], strict=True):
+            _restore(each, state)
+
     def _begin(self, network: Any) -> None:
         self._network = network
         network.stop_training = False
@@ -95,3 +126,41 @@ class Callbacks:
     def _reset(self, epoch: int = 0) -> None:
         self._epoch, self._batch, self._rows = epoch, 0, 0
         self._sums: dict[str, float] = {}
+
+
+def _state_of(callback: Any, made_with: Mapping[str, Any]) -> Any:
+    if hasattr(callback, "get_state"):
+        return callback.get_state()
+    own = {key: each for key, each in vars(callback).items() if key not in _OF_THE_RUN}
+    kept = {key: each for key, each in own.items() if is_plain(each)}
+    if _is_keras_own(callback):
+        # Chosen at the first epoch, when the best value so far is forgotten as well.
+        name = getattr(own.get("monitor_op"), "__name__", None)
+        return kept | ({"monitor_op": name} if name in _COMPARISONS else {})
+    for key in own.keys() - kept.keys():
+        # The definition makes a function again, if it is the one it made.
+        if not callable(own[key]) or own[key] is not made_with.get(key):
+            raise _cannot_keep(callback, key)
+    return kept
+
+
+def _restore(callback: Any, state: Any) -> None:
+    if hasattr(callback, "set_state"):
+        callback.set_state(state)
+        return
+    given = dict(state)
+    if _is_keras_own(callback) and given.get("monitor_op") in _COMPARISONS:
+        given["monitor_op"] = getattr(keras.ops, given["monitor_op"])
+    vars(callback).update(given)
+
+
+def _is_keras_own(callback: Any) -> bool:
+    return type(callback).__module__.startswith("keras.")
+
+
+def _cannot_keep(callback: Any, key: str) -> CheckpointError:
+    title, value = type(callback).__qualname__, vars(callback)[key]
+    return CheckpointError(
+        f"the callback {title} keeps {key!r}, a {type(value).__qualname__}, which a checkpoint cannot "
+        f"hold. Give {title} the methods get_state(), which returns plain data, and set_state(state)"
+    )

@@ -13,12 +13,14 @@ from typing import Any, ClassVar
 
 from batchloom.errors import ModelConfigError, ModelNotBuiltError, nearest
 from batchloom.models import BaseModel, RunInfo
+from batchloom.plain import read_plain, write_plain
 from batchloom_tf import chains, files, networks
 from batchloom_tf import config as keys
 from batchloom_tf.callbacks import Callbacks
+from batchloom_tf.checkpoints import numbers_of, restore_numbers
 from batchloom_tf.compiling import compile_network, options
 from batchloom_tf.facts import Facts, NotYetKnownError
-from batchloom_tf.feeding import Feed, bind, rows_of, shapes_of
+from batchloom_tf.feeding import Feed, bind, first_row, rows_of, shapes_of
 from batchloom_tf.library import keras
 from batchloom_tf.outputs import Request
 from batchloom_tf.settings import dtype_policy, seed_of_name, seeded
@@ -47,8 +49,8 @@ class KerasModel(BaseModel):
         self._network: Any = None
         self._steps: Steps | None = None
         self._run: RunInfo | None = None
-        self._is_dynamic = False
-        self._is_prepared = False
+        self._is_dynamic = self._is_loaded = self._is_prepared = False
+        self._shown: Feed | None = None
         self._making = threading.RLock()
         self._callbacks: Callbacks | None = None
 
@@ -125,7 +127,7 @@ class KerasModel(BaseModel):
         raise NotImplementedError
 
     def _build(self, *args: Any, pipeline: Any = None, batch: Any = None, **kwargs: Any) -> None:
-        self._is_dynamic = batch is not None
+        self._is_dynamic, self._is_loaded = batch is not None, False
         self._network = self._steps = None
         self._prepare()
         with contextlib.suppress(NotYetKnownError):
@@ -136,7 +138,7 @@ class KerasModel(BaseModel):
         self._is_dynamic = True  # it may be: what the config holds is not shared then
         self._prepare()
         self._network = files.load(path, compile)
-        self._steps = None
+        self._steps, self._is_loaded = None, True
         if not self._network.compiled:
             compile_network(self._network, self.config)
 
@@ -193,6 +195,30 @@ class KerasModel(BaseModel):
         if self._callbacks is not None:
             self._callbacks.abandon()
 
+    def _save_checkpoint(self, path: Path) -> None:
+        if self._is_loaded:  # the definition cannot make it again
+            files.save(self.network, path)
+        state = {
+            "is_loaded": self._is_loaded,
+            "shown": None if self._shown is None else vars(self._shown),
+            "numbers": None if self._network is None else numbers_of(self._network),
+            "callbacks": None if self._callbacks is None else self._callbacks.state(),
+        }
+        write_plain(state, path / "state", f"model {self.name!r}")
+
+    def _load_checkpoint(self, path: Path, run: RunInfo | None) -> None:
+        state = read_plain(path / "state")
+        if state["is_loaded"]:
+            self._load(path)
+        self._run = run
+        if state["shown"] is not None:
+            self._ready(Feed(**state["shown"]))
+        if state["numbers"] is not None:
+            restore_numbers(self.network, state["numbers"])
+        if self._callbacks is not None:
+            self._callbacks.begin_run(None if run is None else run.n_epochs)
+            self._callbacks.restore(self._network, state["callbacks"])
+
     @classmethod
     def _capture_settings(cls) -> Callable[[], AbstractContextManager[Any]]:
         return functools.partial(dtype_policy, keras.config.dtype_policy())
@@ -231,6 +257,7 @@ class KerasModel(BaseModel):
         with self._own_settings(stage=1):  # what is made only now must not repeat earlier draws
             network = _built(self._network, feed.x)
             signature = Signature(network, feed.x, self.config.get("input_shape"))
+        self._shown = first_row(feed)
         return Steps(self._network, signature, bool(self.config.get("check_finite", True)))
 
     def _made(self, facts: Facts) -> Any:

@@ -168,7 +168,8 @@ class Steps:
             return update(self.network, batch, forward, wanted)
 
         specs = [each.spec() for each in self.signature.inputs] + list(map(_spec, (*y, *weights)))
-        self.network.optimizer.build(self.network.trainable_variables)
+        if not self.network.optimizer.built:  # one that scales losses would begin anew
+            self.network.optimizer.build(self.network.trainable_variables)
         return compile_function(step, specs, self._jit)
 
     def _check(self, names: tuple[str, ...], known: Sequence[str]) -> list[str]:

@@ -80,6 +80,16 @@ class Classes:
         """Make the classes that a file kept."""
         return cls(np.array(state["values"], dtype=np.dtype(state["dtype"])))
 
+    def codes(self) -> dict[str, Any]:
+        """Return the labels in the order of their codes, for data that was encoded with them."""
+        dtype = None if self._dtype is None else self._dtype.str
+        return {"labels": list(self._code_of), "dtype": dtype}
+
+    def restore_codes(self, kept: dict[str, Any]) -> None:
+        """Take over what `codes` gave."""
+        self._code_of = {plain(label): code for code, label in enumerate(kept["labels"])}
+        self._dtype = None if kept["dtype"] is None else np.dtype(kept["dtype"])
+
 
 def _as_labels(y: Any) -> NDArray[Any]:
     labels = np.asarray(y)

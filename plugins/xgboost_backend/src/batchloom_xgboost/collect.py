@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from batchloom.errors import ModelInputError
@@ -70,6 +71,27 @@ class Collect:
         self._held_out.drop()
         if self._folder is not None:
             self._folder.remove()
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the rows gathered, and return what else there is, as plain data."""
+        for each in (folder / "training", folder / "held-out"):
+            each.mkdir()
+        return {
+            "reader": self._reader.state(),
+            "output": self._output,
+            "training": self._training.save(folder / "training"),
+            "held_out": self._held_out.save(folder / "held-out"),
+            "draws": None if self._hold_out is None else self._hold_out.state(),
+        }
+
+    def restore(self, folder: Path, kept: Mapping[str, Any]) -> None:
+        """Go on with what `save` wrote and returned."""
+        self._reader.restore(kept["reader"])
+        self._output = kept["output"]
+        self._training.restore(folder / "training", kept["training"])
+        self._held_out.restore(folder / "held-out", kept["held_out"])
+        if self._hold_out is not None:
+            self._hold_out.restore(kept["draws"])
 
     @property
     def gathered_rows(self) -> int:

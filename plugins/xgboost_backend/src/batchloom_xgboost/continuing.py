@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,7 @@ class Continue:
         # XGBoost's ranking knows a matrix by its address, which the next one would get if it were free.
         self._last_matrix: Any = None
         self._validation: dict[str, Any] | None = None
+        self._validated_with: dict[str, Any] | None = None
         self._queries: set[int] = set()
         self._history: History = []
 
@@ -70,6 +73,23 @@ class Continue:
 
     def drop(self) -> None:
         """Nothing is kept beyond a batch."""
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Return what is kept from batch to batch, beside the booster."""
+        return {
+            "reader": self._reader.state(),
+            "queries": self._queries,
+            "history": self._history,
+            "validated_with": self._validated_with,
+        }
+
+    def restore(self, folder: Path, kept: Mapping[str, Any]) -> None:
+        """Go on with what `save` returned."""
+        if kept["validated_with"] is not None:
+            self._reader.restore({**kept["reader"], "columns": kept["validated_with"]})
+            self._read_validation()
+        self._reader.restore(kept["reader"])
+        self._queries, self._history = kept["queries"], kept["history"]
 
     def _classes(self) -> Classes | None:
         """All labels there are: the first batch need not hold each of them."""
@@ -114,14 +134,19 @@ class Continue:
 
     def _record(self, learned: Learned) -> None:
         if self._validation is None:
-            sets = read_eval_sets(self.task.settings.eval_set, self._reader)
-            self._validation = {name: self._matrix(rows, name) for name, rows in sets.items()}
+            self._read_validation()
         if self._validation:
             metrics = evaluate(learned.booster, self._validation, self._parameters)
             done = learned.booster.num_boosted_rounds()
             row: dict[str, float] = {"round": done - 1, **metrics}
             self._history.append(row)
             learned.history.append(row)
+
+    def _read_validation(self) -> None:
+        # Categories that later batches bring stay unknown to it: a run that goes on must read it so.
+        self._validated_with = copy.deepcopy(self._reader.columns.state())
+        sets = read_eval_sets(self.task.settings.eval_set, self._reader)
+        self._validation = {name: self._matrix(rows, name) for name, rows in sets.items()}
 
     def _matrix(self, pages: Pages, name: str) -> Any:
         ordered = QueryPages(pages) if "qid" in pages[0].fields else pages

@@ -48,11 +48,11 @@ def write(learned: Learned, config: Mapping[str, Any], directory: Path, format: 
     """
     if format not in FORMATS:
         raise ModelConfigError(f"format={format!r} is none of {', '.join(map(repr, FORMATS))}")
-    plain = dict(map(_plain_item, config.items()))
+    kept, omitted = split_config(config)
     state = {
         "format": FORMAT,
-        "config": {key: value for key, value in plain.items() if _is_json(value)},
-        "omitted": [key for key, value in plain.items() if not _is_json(value)],
+        "config": kept,
+        "omitted": omitted,
         "columns": _checked_columns(learned.columns),
         "classes": learned.classes.state() if learned.classes else None,
         "history": learned.history,
@@ -139,6 +139,13 @@ def _trusted_bytes(path: Path, trusted: bool) -> bytes:
             'load_model or load; else save it with format="json"'
         )
     return path.read_bytes()
+
+
+def split_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Split a config into what JSON can hold and the keys of what it cannot."""
+    plain = dict(map(_plain_item, config.items()))
+    kept = {key: value for key, value in plain.items() if _is_json(value)}
+    return kept, [key for key in plain if key not in kept]
 
 
 def _plain_item(item: tuple[str, Any]) -> tuple[str, Any]:

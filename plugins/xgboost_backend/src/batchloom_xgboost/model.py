@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from batchloom.errors import ModelConfigError, ModelNotBuiltError
+from batchloom.errors import CorruptFileError, ModelConfigError, ModelNotBuiltError
 from batchloom.models import BaseModel, RunInfo
-from batchloom_xgboost import files
+from batchloom.plain import read_plain, write_plain
+from batchloom_xgboost import checkpoints, files
 from batchloom_xgboost.adopted import adopt
 from batchloom_xgboost.boosting import History
 from batchloom_xgboost.collect import Collect
@@ -58,6 +59,7 @@ class BoostedTrees(BaseModel):
     _ranks: ClassVar[bool] = False
     _forest: ClassVar[bool] = False
 
+    _is_configured = False
     _omitted: Sequence[str] = ()
     _learned: Learned | None = None
     _learner: Collect | Continue | None = None
@@ -201,6 +203,36 @@ class BoostedTrees(BaseModel):
         booster = files.read_booster(path, parameters, trusted=trusted)
         self._take_over(Learned(booster, parameters, columns, classes, state["history"]))
 
+    def _save_checkpoint(self, path: Path) -> None:
+        config, omitted = files.split_config(self._given)
+        gathered = path / "gathered"
+        gathered.mkdir()
+        state = {
+            "config": config,
+            "omitted": [*self._omitted, *omitted],
+            "learned": checkpoints.save_learned(self._learned, self._parameters, path),
+            "learner": None if self._learner is None else self._learner.save(gathered),
+        }
+        write_plain(state, path / "state", f"model {self.name!r}")
+
+    def _load_checkpoint(self, path: Path, run: RunInfo | None) -> None:
+        self._abandon_run()
+        state = read_plain(path / "state")
+        if not self._is_configured:  # one that was loaded: the definition says less than its file
+            self._configure({**state["config"], **self.config})
+            self._omitted = [key for key in state["omitted"] if key not in self.config]
+        task = self._task(run or RunInfo())
+        try:
+            self._learned = None
+            learned = checkpoints.read_learned(path, state["learned"], task)
+            self._take_over(learned)
+            if state["learner"] is not None:
+                kind = Collect if self._settings.strategy == "collect" else Continue
+                self._learner = kind(task, learned)
+                self._learner.restore(path / "gathered", state["learner"])
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise CorruptFileError(f"the checkpoint of an XGBoost model is damaged: {exc}") from exc
+
     @classmethod
     def _capture_settings(cls) -> Callable[[], AbstractContextManager[Any]]:
         settings = xgb.get_config()
@@ -225,6 +257,7 @@ class BoostedTrees(BaseModel):
     # What the above is made of
 
     def _configure(self, config: Mapping[str, Any]) -> None:
+        self._is_configured = True
         self._given = dict(config)
         self._settings = Settings.from_config(config)
         self._parameters = self._read_parameters(library_part(config))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
 
 from batchloom.errors import ModelInputError
+from batchloom.plain import read_plain, write_plain
 from batchloom_xgboost.config import Settings
 from batchloom_xgboost.rows import Rows, concatenate
 from batchloom_xgboost.spool import Spool
@@ -79,6 +82,23 @@ class Gathered:
     def drop(self) -> None:
         """Forget all rows."""
         self.rows, self.pages, self._waiting = 0, [], []
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write all rows into a folder, page by page, and return how many there are."""
+        rest = [concatenate(self._waiting)] if self._waiting else []
+        for number, page in enumerate(chain(self, rest)):
+            write_plain(page.to_plain(), folder / str(number), "what was gathered")
+        return {"pages": len(self.pages), "rows": self.rows, "bytes": self._bytes}
+
+    def restore(self, folder: Path, kept: Mapping[str, Any]) -> None:
+        """Gather what `save` wrote, cut into the same pages."""
+        self.rows, self._bytes = kept["rows"], kept["bytes"]
+        for number in range(kept["pages"]):
+            self.pages.append(Rows.from_plain(read_plain(folder / str(number))))
+        rest = folder / str(kept["pages"])
+        if rest.exists():
+            self._waiting = [Rows.from_plain(read_plain(rest))]
+            self._waiting_bytes = self._waiting[0].nbytes
 
     def _check_bounds(self) -> None:
         most_rows, most_bytes = self.settings.max_rows, self.settings.max_bytes

@@ -65,6 +65,22 @@ class Reader:
         self._check_shapes(fields)
         return Rows(x, fields)
 
+    def state(self) -> dict[str, Any]:
+        """Return what the batches so far have said, as plain data."""
+        return {
+            "columns": self.columns.state(),
+            "classes": None if self.classes is None else self.classes.codes(),
+            "brought": self._brought,
+            "shapes": self._shapes,
+        }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on with what `state` gave."""
+        self.columns.restore(kept["columns"])
+        if self.classes is not None:
+            self.classes.restore_codes(kept["classes"])
+        self._brought, self._shapes = kept["brought"], kept["shapes"]
+
     def _read(self, argument: str, values: Any, n: int, learn: bool) -> Any:
         if argument == "y" and self.classes is not None:
             return self.classes.encode(read_column(argument, values, n), learn=learn)

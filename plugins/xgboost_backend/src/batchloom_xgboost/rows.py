@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,24 @@ class Rows:
     def copy(self) -> Rows:
         """Return a copy, independent of the batch that the rows came from."""
         return Rows(self.x.copy(), {name: each.copy() for name, each in self.fields.items()})
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the rows as plain data and arrays."""
+        if not sparse.issparse(self.x):
+            return {"x": self.x, "fields": self.fields}
+        x = {each: getattr(self.x, each) for each in ("data", "indices", "indptr")}
+        return {"x": {**x, "shape": tuple(self.x.shape)}, "fields": self.fields}
+
+    @classmethod
+    def from_plain(cls, kept: Mapping[str, Any]) -> Rows:
+        """Make the rows that `to_plain` took apart."""
+        x = kept["x"]
+        if isinstance(x, dict):
+            x = sparse.csr_matrix((x["data"], x["indices"], x["indptr"]), shape=x["shape"])
+            x.check_format(full_check=True)  # an index that leads out of it would crash later
+        if any(len(each) != x.shape[0] for each in kept["fields"].values()):
+            raise ValueError("rows of unequal length")
+        return cls(x, kept["fields"])
 
 
 def concatenate(parts: Sequence[Rows]) -> Rows:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from batchloom.models.staging import own_folder
 from batchloom_xgboost.rows import Rows
 
 _SPARSE = ("data", "indices", "indptr")
@@ -20,8 +21,8 @@ _SPARSE = ("data", "indices", "indptr")
 class SpoolFolder:
     """A temporary folder for pages and for XGBoost's own cache.
 
-    It is removed by `remove`, when the object goes, and at the interpreter's exit. Only a process
-    that is killed leaves it behind.
+    It is removed by `remove`, when the object goes, and at the interpreter's exit. That of a process
+    that was killed is removed by the next one that makes a folder there.
 
     Parameters
     ----------
@@ -30,8 +31,8 @@ class SpoolFolder:
     """
 
     def __init__(self, inside: Any = True) -> None:
-        where = None if isinstance(inside, bool) else os.fspath(inside)
-        self.path = Path(tempfile.mkdtemp(prefix="batchloom-xgboost-", dir=where))
+        where = tempfile.gettempdir() if isinstance(inside, bool) else os.fspath(inside)
+        self.path = own_folder(Path(where), "batchloom-xgboost-")
         self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
     def remove(self) -> None:

@@ -37,6 +37,14 @@ class HoldOut:
         drawn = [np.random.default_rng([self.seed, int(each)]).random() for each in queries]
         return (np.array(drawn) < self.fraction)[inverse]
 
+    def state(self) -> dict[str, Any]:
+        """Return where the draws have come to."""
+        return dict(self._draws.bit_generator.state)
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._draws.bit_generator.state = kept
+
 
 def read_eval_sets(eval_set: Any, reader: Reader) -> dict[str, list[Rows]]:
     """Read validation sets from the config.

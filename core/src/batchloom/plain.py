@@ -67,6 +67,15 @@ def read_plain(folder: Path) -> Any:
         raise CorruptFileError(f"the plain data in {folder} cannot be read: {exc}") from exc
 
 
+def is_plain(value: Any) -> bool:
+    """Tell whether `write_plain` would take a value."""
+    try:
+        _Packer([], "it").pack(value)
+    except (CheckpointError, TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
 class _Packer:
     def __init__(self, arrays: list[np.ndarray[Any, Any]], what: str) -> None:
         self._arrays = arrays
