@@ -180,7 +180,9 @@ def promises() -> list[str]:
 def test_the_tests_of_the_promises_exist() -> None:
     assert len(promises()) > 20
     for module, name in promises():
-        assert name in names_of_tests(TESTS / f"{module}.py"), f"docs/faults.md: no test {module}::{name}"
+        assert name in names_of_tests(TESTS / f"{module}.py"), (
+            f"docs/faults.md: no test {module}::{name}"
+        )
 
 
 def test_every_promise_names_a_test() -> None:
