@@ -538,6 +538,46 @@ def test_names_in_the_config_of_a_dynamic_model_are_held_against_what_there_is(
         base.train_model("later", x="x")
 
 
+def test_a_model_that_an_action_trains_hears_of_the_run_and_its_epochs() -> None:
+    class Listens(Spy):
+        def _begin_run(self, run: Any) -> None:
+            calls.append(("begin", run.n_epochs))
+
+        def _end_epoch(self, epoch: int, last: bool) -> None:
+            calls.append(("end", epoch, last))
+
+        def _abandon_run(self) -> None:
+            calls.append("abandon")
+
+    class Trains(Batch):
+        @action(model="m")
+        def train(self, model: Any) -> Batch:
+            model.train(x=self.x)
+            other.train(x=self.x)
+            calls.append("train")
+            return self
+
+        @action
+        def fail(self) -> Batch:
+            raise OSError
+
+    calls: list[Any] = []
+    other = pipeline().init_model("static", Listens, "m").get_model_by_name("m")
+    base = (
+        Dataset(batch_class=Trains, data={"x": np.arange(4)})
+        .p.init_model("dynamic", Listens, "m")
+        .train()
+    )
+    base.run(2, n_epochs=2)
+    epoch = ["train", "train"]
+    expected = [("begin", 2), *epoch, ("end", 0, False), *epoch, ("end", 1, True)]
+    assert calls == expected, "and not the model of another pipeline"
+    calls.clear()
+    with pytest.raises(OSError):
+        base.fail().run(2)
+    assert calls == [("begin", 1), "train", "abandon"]
+
+
 # Import
 
 

@@ -19,6 +19,7 @@ from batchloom.errors import (
     ModelError,
     ModelProtocolError,
     NamespaceNotInstalledError,
+    UnknownArgumentError,
 )
 from batchloom.models import BaseModel, Model, RunInfo
 from batchloom.models.handle import LockedModel, ModelHandle, ModelSpec, handle_of
@@ -371,6 +372,24 @@ def test_an_exception_says_once_whose_it_is() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         made(Failing).train((0,), {})
     assert caught.value.__notes__ == [f"model 'c' ({Failing.__qualname__})"]
+
+
+@pytest.mark.parametrize("model_class", [Counter, Plain])
+def test_arguments_that_a_model_does_not_take_or_misses_are_named(model_class) -> None:
+    handle = made(model_class, batch=None)
+    with pytest.raises(UnknownArgumentError, match="'X' of train: did you mean 'x'"):
+        handle.train((), {"X": 1})
+    with pytest.raises(TypeError) as caught:
+        handle.predict((), {})
+    assert "the arguments of predict are x; given were: none" in caught.value.__notes__
+
+
+def test_a_type_error_from_inside_a_model_is_left_as_it_is() -> None:
+    handle = made(batch=None)
+    with pytest.raises(TypeError) as caught:
+        handle.train((), {"x": "text"})
+    assert type(caught.value) is TypeError
+    assert len(caught.value.__notes__) == 1
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])

@@ -112,7 +112,13 @@ def test_a_run_begins_trains_and_ends(log: Log, prefetch: int) -> None:
 def test_training_inside_an_action_belongs_to_the_run_in_whatever_thread(log, prefetch) -> None:
     pipeline = Pipeline().init_model("dynamic", Mean, "mean").train_in_action("mean")
     (pipeline << points(1, 2, 3)).run(1, prefetch=prefetch)
-    assert log.events == [("begin", 0), *[("train", 0, "mean", None)] * 3, ("end", 0, "NoneType")]
+    trainings = [("train", 0, "mean", None)] * 3
+    assert log.events == [
+        ("begin", 0),
+        *trainings,
+        ("epoch", 0, "mean", 0),
+        ("end", 0, "NoneType"),
+    ]
 
 
 def test_training_by_hand_belongs_to_no_run(log: Log) -> None:

@@ -14,8 +14,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 from sklearn.utils import all_estimators
 
-from batchloom.errors import ModelConfigError, ModelNotFoundError
+from batchloom.errors import (
+    ModelConfigError,
+    ModelNotFoundError,
+    ModelProtocolError,
+    UnknownNameError,
+)
 from batchloom.models import get_model_class, list_models
+from batchloom.models.metrics import get_metric
+from batchloom.models.spec import ModelSpec
 from batchloom_sklearn.catalogue import ESTIMATORS
 from batchloom_sklearn.resolver import find_estimator, resolver
 
@@ -147,3 +154,10 @@ def test_a_parameter_called_estimator_belongs_to_the_estimator(drive):
 def test_the_name_estimator_without_an_estimator(drive, config):
     with pytest.raises(ModelConfigError, match="estimator"):
         drive.make("sklearn/Estimator", config)
+
+
+@pytest.mark.parametrize("ask", [lambda: ModelSpec.resolve(SVC()), lambda: get_metric("accuracy")])
+def test_what_is_installed_and_switched_off_is_not_said_to_be_missing(monkeypatch, ask):
+    monkeypatch.setenv("BATCHLOOM_DISABLE_PLUGINS", "sklearn")
+    with pytest.raises((ModelProtocolError, UnknownNameError), match="switched off by 'sklearn'"):
+        ask()

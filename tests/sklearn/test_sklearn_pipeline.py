@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import SGDClassifier
 
-from batchloom import C, Dataset, Pipeline
+from batchloom import Batch, C, Dataset, Pipeline, action
 from batchloom.errors import ModelInputError, ModelNotBuiltError
 from batchloom.models import load_model
 
@@ -63,6 +63,37 @@ def test_an_estimator_that_gathers_is_fitted_when_the_run_ends(images):
     np.testing.assert_array_equal(model.predict(held_out), theirs.predict(held_out))
     assert pipeline.get_variable("history") == [1.0]
     assert "fits once, at the end of the run's last epoch" in pipeline.describe()
+
+
+class Images(Batch):
+    @action(model="clf")
+    def train_linked_model(self, model):
+        model.train(x=self.images, y=self.labels)
+        return self
+
+    @action
+    def train_in_batch(self, name):
+        self.get_model_by_name(name).train(x=self.images, y=self.labels)
+        return self
+
+
+@pytest.mark.parametrize("prefetch", [0, 4])
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+@pytest.mark.parametrize("model", ["sklearn/RandomForestClassifier", "sklearn/SGDClassifier"])
+def test_an_action_trains_as_a_step_does(digits, model, mode, prefetch):
+    dataset = Dataset(batch_class=Images, data={"images": digits[0], "labels": digits[1]})
+    config = {"classes": range(10)}
+    base = dataset.p.init_model(mode, model, "clf", config)
+    answers = []
+    for pipeline in (
+        base.train_model("clf", x="images", y="labels"),
+        dataset.p.init_model(mode, model, "clf", config).train_linked_model(),
+        dataset.p.init_model(mode, model, "clf", config).train_in_batch("clf"),
+    ):
+        pipeline.run(300, seed=3, n_epochs=2, prefetch=prefetch)
+        answers.append(pipeline.get_model_by_name("clf").predict(digits[0]))
+    np.testing.assert_array_equal(answers[0], answers[1])
+    np.testing.assert_array_equal(answers[0], answers[2])
 
 
 def test_predicting_in_the_run_that_gathers(images):

@@ -88,6 +88,9 @@ def _refusals(refused: dict[str, TypeError]) -> str:
 
 
 def _advice(kind: type) -> str:
+    libraries = {each.__module__.partition(".")[0] for each in kind.__mro__}
+    if off := installed.switched_off(GROUP, libraries):
+        return f"A backend makes models of such objects: {off}"
     for each in kind.__mro__:
         if package := KNOWN.get(each.__module__.partition(".")[0]):
             return f"A backend makes models of such objects: pip install {package}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchloom.models.base import BaseModel
-from batchloom.models.protocol import RunInfo, names, takes
+from batchloom.models.protocol import RunInfo, explain_call, names, takes
 
 Kwargs = Mapping[str, Any]
 
@@ -30,11 +30,19 @@ class BaseModelCalls:
 
     def train(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
         """Learn from one batch."""
-        return self.model._train(*args, **kwargs)
+        try:
+            return self.model._train(*args, **kwargs)
+        except TypeError as exc:
+            explain_call(exc, self.model._train, args, kwargs)
+            raise
 
     def predict(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
         """Predict for one batch."""
-        return self.model._predict(*args, **kwargs)
+        try:
+            return self.model._predict(*args, **kwargs)
+        except TypeError as exc:
+            explain_call(exc, self.model._predict, args, kwargs)
+            raise
 
     def save(self, directory: Path, kwargs: Kwargs) -> None:
         """Write the model into a directory."""
@@ -83,11 +91,19 @@ class ProtocolCalls:
 
     def train(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
         """Learn from one batch."""
-        return self.model.train(*args, **kwargs)
+        try:
+            return self.model.train(*args, **kwargs)
+        except TypeError as exc:
+            explain_call(exc, self.model.train, args, kwargs)
+            raise
 
     def predict(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
         """Predict for one batch."""
-        return self.model.predict(*args, **kwargs)
+        try:
+            return self.model.predict(*args, **kwargs)
+        except TypeError as exc:
+            explain_call(exc, self.model.predict, args, kwargs)
+            raise
 
     def save(self, directory: Path, kwargs: Kwargs) -> None:
         """Write the model into a directory."""

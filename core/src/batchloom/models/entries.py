@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,16 @@ def forget() -> None:
 def normalised(name: str) -> str:
     """Normalise the name of a distribution (PyPA's rule: case, and runs of ``-_.``)."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def switched_off(group: str, keys: Container[str]) -> str:
+    """Say which providers of some keys in a group are switched off; nothing if none is."""
+    off = {each.owner: disabled_by(each) for each in entries(group) if each.key in keys}
+    return ", ".join(
+        f"{owner} is switched off by {pattern!r} in {DISABLE}"
+        for owner, pattern in off.items()
+        if pattern
+    )
 
 
 def disabled_by(entry: Entry, name: str | None = None) -> str | None:

@@ -17,6 +17,7 @@ from batchloom.models.base import BaseModel
 from batchloom.models.calls import Calls, calls_on
 from batchloom.models.lock import ModelLock
 from batchloom.models.protocol import METHODS, RunInfo
+from batchloom.models.runs import current_run
 from batchloom.models.spec import ModelSpec, model_label
 
 if TYPE_CHECKING:
@@ -120,6 +121,9 @@ class ModelHandle:
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None = None
     ) -> Any:
         """Train on one batch; None means that there is no output."""
+        run = current_run()
+        if run is not None and run.begin_model is not None:
+            run.begin_model(self)  # a step's training and an action's are one to the model
         with self._operation(self.lock.write()):
             self.version += 1
             output = lifecycle.train_model(self, args, self._given("train", kwargs, batch), batch)

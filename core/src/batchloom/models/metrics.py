@@ -61,8 +61,10 @@ def _unknown(name: str, refusals: list[LookupError]) -> UnknownNameError:
     others = [str(exc) for exc in refusals if not getattr(exc, "known", ())]
     hint = "; ".join(others) or "Give a function f(y_true, y_pred) for any other"
     if not refusals:
-        hint = (
-            "Give a function f(y_true, y_pred), or install a package that provides metrics: "
-            "pip install batchloom-sklearn"
+        off = installed.switched_off(GROUP, {each.key for each in installed.entries(GROUP)})
+        hint = "Give a function f(y_true, y_pred)" + (
+            f": {off}"
+            if off
+            else ", or install a package that provides metrics: pip install batchloom-sklearn"
         )
     return UnknownNameError("metric", name, known, hint=hint)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from batchloom.errors import ModelProtocolError
+from batchloom.errors import ModelProtocolError, UnknownArgumentError
 
 if TYPE_CHECKING:
     from batchloom.dataset import Dataset
@@ -150,6 +150,32 @@ def names(function: Callable[..., Any], name: str) -> bool:
     except (TypeError, ValueError):
         return False
     return name in parameters and takes(function, name)
+
+
+def explain_call(
+    exc: TypeError, method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Say more of a call that failed because the method does not take such arguments.
+
+    Raises
+    ------
+    UnknownArgumentError
+        For an argument that the method does not have.
+    """
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        operation = method.__name__.lstrip("_")
+        known = [each for each in signature.parameters if names(method, each)]
+        for each in kwargs:
+            if each not in known:
+                raise UnknownArgumentError("argument", each, known, f"of {operation}") from exc
+        given = ", ".join(kwargs) or "none"
+        exc.add_note(f"the arguments of {operation} are {', '.join(known)}; given were: {given}")
 
 
 def _uncallable(model_class: type) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchloom.dataset import Dataset
+    from batchloom.models.handle import ModelHandle
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,8 @@ class PipelineRun:
         What every random number of the run comes from.
     models : tuple of str
         The names of the pipeline's models.
+    begin_model : callable or None
+        Core's own: tells a model of the run, before it is first trained in it.
     """
 
     dataset: Dataset | None = None
@@ -37,6 +40,7 @@ class PipelineRun:
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     models: tuple[str, ...] = ()
+    begin_model: Callable[[ModelHandle], None] | None = field(default=None, repr=False)
 
 
 _current: ContextVar[PipelineRun | None] = ContextVar("batchloom_run", default=None)

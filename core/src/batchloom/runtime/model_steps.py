@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
@@ -16,7 +16,6 @@ from batchloom.steps import EvaluateStep, ModelStep, PredictStep, TrainStep
 from batchloom.variables import Variables
 
 if TYPE_CHECKING:
-    from batchloom.models.handle import ModelHandle
     from batchloom.models.spec import ModelSpec
     from batchloom.runtime.plan import Surrounding
 
@@ -54,15 +53,7 @@ class ModelCall:
 
 
 class TrainCall(ModelCall):
-    """``train_model``.
-
-    Attributes
-    ----------
-    begin : callable
-        Tells a model of the run, before it is first trained in it. Set by the run.
-    """
-
-    begin: Callable[[ModelHandle], None]
+    """``train_model``."""
 
     def __call__(self, batch: Batch) -> Batch:
         if not batch.size:
@@ -71,7 +62,6 @@ class TrainCall(ModelCall):
         self.destinations.check(batch)
         handle = batch.pipeline.handle(self.name)
         arguments = self.arguments(batch, handle.model)
-        self.begin(handle)
         output = handle.train((), arguments, batch)
         if output is not None:
             self.destinations.store(batch, output)

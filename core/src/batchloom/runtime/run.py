@@ -83,14 +83,13 @@ class Run:
         state.import_models()
         ahead = depth_of(options) > 0
         self.plan = compile_plan(definition, ahead, acts_here(options.executor))
-        for call in self.plan.trainings:
-            call.begin = self.begin_model
         self._seen = PipelineRun(
             self._dataset,
             MappingProxyType(dict(definition.config)),
             MappingProxyType(options.values()),
             self.seed,
             tuple(definition.models),
+            self.begin_model,
         )
 
     @property
@@ -212,8 +211,10 @@ class Run:
         return stage
 
     def begin_model(self, handle: ModelHandle) -> None:
-        """Tell a model of the run, before it is first trained in it."""
-        if handle.name not in self.begun:
+        """Tell a model of the pipeline of the run, before it is first trained in it."""
+        if self.begun.get(handle.name) is handle:
+            return
+        if any(self.state.find(name) is handle for name in self.definition.models):
             self.begun[handle.name] = handle
             handle.begin_run(self.info_for(handle))
 
