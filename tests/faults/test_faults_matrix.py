@@ -121,6 +121,7 @@ E12 core/test_registry::what_is_no_model_is_refused_when_it_is_asked_for
     core/test_models_handle::half_a_model_is_refused_at_once
 E13 core/test_registry::a_known_backend_that_is_absent
 E14 core/test_registry::switched_off_by_the_environment_before_any_import
+E15 faults/test_faults_imports::an_import_leaves_random_state_and_warnings_alone
 G1  faults/test_faults_threads::16_threads_change_a_variable
 G2  faults/test_faults_threads::16_threads_train_one_model
 G3  faults/test_faults_threads::8_threads_use_a_dynamic_model_for_the_first_time
@@ -131,7 +132,6 @@ G5  faults/test_faults_threads::a_model_is_saved_whole_while_it_is_trained
 OPEN = {
     "B5": "a global generator that an action draws from is not watched",
     "C8": "SIGTERM ends the process as Python lets it; the last checkpoint is what remains",
-    "E15": "that an import leaves global random state alone has no test of its own",
     "G6": "no interpreter without the global lock runs the tests",
 }
 """Rows without a test, and what holds instead."""
