@@ -45,7 +45,7 @@ demo: $(STAMP) ## run the main job: the same template pipeline with models of ev
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(STAMP) ## run the whole test suite (ARGS="-k prefetch" for a part)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check $(ARGS)

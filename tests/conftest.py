@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+# Read when OpenMP starts: threads that wait for work must not spin where other tests run beside them.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Read when TensorFlow is imported, in this process and in those that tests start.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

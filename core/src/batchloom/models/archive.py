@@ -248,12 +248,18 @@ def _unpack(
     archive: zipfile.ZipFile, name: str, member: Member, directory: Path, path: Path
 ) -> None:
     destination = directory / name
-    destination.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    with destination.open("xb") as sink:
-        for chunk in _chunks(archive, name, path):
-            digest.update(chunk)
-            sink.write(chunk)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with destination.open("xb") as sink:
+            for chunk in _chunks(archive, name, path):
+                digest.update(chunk)
+                sink.write(chunk)
+    except OSError as exc:
+        raise SavedModelError(
+            f"cannot read {path}: no room to unpack it in {directory.parent}, or no permission "
+            f"({exc.strerror or exc}). TMPDIR chooses another folder"
+        ) from exc
     if digest.hexdigest() != member.sha256:
         raise CorruptFileError(f"{path}: the bytes of {name!r} are not those that were written")
 

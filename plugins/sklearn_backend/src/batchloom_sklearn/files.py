@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from collections.abc import Callable, Collection
 from importlib import import_module
 from pathlib import Path
@@ -137,13 +138,17 @@ def _dump_skops(estimator: Any, file: Path, trusted: Collection[str]) -> None:
 def _load_skops(file: Path, trusted: frozenset[str]) -> Any:
     from . import trees
 
-    trees.check_before_loading(file)
     try:
+        trees.check_before_loading(file)
         loaded = skops.io.load(file, trusted=sorted(TRUSTED | CHECKED | trusted))
     except UntrustedTypesFoundException as exc:
         raise UnsafeFileError(
             f"the file holds types that are not trusted: {exc}. If you know them to be harmless, name "
             "them: load_model(..., trusted=['package.module.Class'])"
+        ) from exc
+    except zipfile.BadZipFile as exc:
+        raise CorruptFileError(
+            f"{file.name} is damaged, or no file of skops (a pickle under that name is not loaded): {exc}"
         ) from exc
     trees.check_loaded(loaded)
     return loaded

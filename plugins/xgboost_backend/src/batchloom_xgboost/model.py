@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from batchloom.errors import CorruptFileError, ModelConfigError, ModelNotBuiltError
+from batchloom.errors import BatchloomError, CorruptFileError, ModelConfigError, ModelNotBuiltError
 from batchloom.models import BaseModel, RunInfo
 from batchloom.plain import read_plain, write_plain
 from batchloom_xgboost import checkpoints, files
@@ -230,6 +230,8 @@ class BoostedTrees(BaseModel):
                 kind = Collect if self._settings.strategy == "collect" else Continue
                 self._learner = kind(task, learned)
                 self._learner.restore(path / "gathered", state["learner"])
+        except BatchloomError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise CorruptFileError(f"the checkpoint of an XGBoost model is damaged: {exc}") from exc
 
