@@ -303,7 +303,7 @@ def test_arguments_are_the_models_own(my_dataset: Dataset) -> None:
     counts = pipeline.run(100).get_model_by_name("model").counts
     assert counts.sum() == len(my_dataset) / 2
     wrong = nearest_mean(my_dataset).train_model("model", x="images", y="labels", speed=0.5)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'speed'") as caught:
+    with pytest.raises(TypeError, match="unknown argument 'speed' of train") as caught:
         wrong.run(100)
     assert any("model 'model' (NearestMean)" in note for note in caught.value.__notes__)
 

@@ -107,6 +107,12 @@ def test_a_sparse_matrix_is_refused(model):
         model.train(x=sparse.csr_array(X), y=Y)
 
 
+def test_masked_values_are_refused(model):
+    with pytest.raises(ValueError, match="x has masked values"):
+        model.train(x=np.ma.masked_equal(X, 0.5), y=Y)
+    model.train(x=np.ma.array(X), y=Y)
+
+
 def test_data_frames_and_columns_are_taken(model):
     pandas = pytest.importorskip("pandas")
     assert model.train(x=pandas.DataFrame(X), y=pandas.Series(Y), output="predictions").shape == (

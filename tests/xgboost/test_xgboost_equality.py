@@ -42,6 +42,17 @@ def test_weights_and_base_margin(binary, driving):
     assert np.array_equal(given, margins(expected, x, base_margin=margin))
 
 
+def test_masked_values_are_missing(binary, driving):
+    x, y = binary
+    config = {"n_estimators": 5}
+    masked = np.ma.masked_invalid(x).copy()
+    masked.data[masked.mask] = 1e6
+    handle, _ = driving.drive("xgboost/XGBClassifier", driving.batches(100, x=masked, y=y), config)
+    given = handle.predict((), {"x": masked, "output": "margin"})
+    assert np.isnan(x).any()
+    assert np.array_equal(given, margins(one_shot(xgb.XGBClassifier(**config), x, y), x))
+
+
 @pytest.mark.parametrize(
     ("name", "config"),
     [

@@ -16,13 +16,18 @@ def as_array(value: Any, argument: str) -> np.ndarray:
     Raises
     ------
     ModelInputError
-        If it is None, sparse, ragged or made of objects.
+        If it is None, sparse, masked, ragged or made of objects.
     """
     if value is None:
         raise ModelInputError(f"{argument} is None: an array with one row for each item is needed")
     if hasattr(value, "tocsr"):
         raise ModelInputError(
             f"{argument} is a sparse matrix, which Keras's layers do not take: pass .toarray()"
+        )
+    if np.ma.is_masked(value):
+        raise ModelInputError(
+            f"{argument} has masked values, and the network would compute with what lies under the mask: "
+            "fill them, as in x.filled(0), or leave those rows out"
         )
     try:
         array = np.asarray(value)

@@ -191,13 +191,15 @@ class Columns:
 
 
 def compact(x: Any) -> Features:
-    """Return x as an array or CSR matrix, of numbers of at most 4 bytes.
+    """Return x as an array or CSR matrix, of numbers of at most 4 bytes; masked values are missing.
 
     Raises
     ------
     ModelInputError
         If it has not two dimensions, or holds no numbers.
     """
+    if np.ma.is_masked(x):
+        x = x.astype(np.float32).filled(np.nan)  # what lies under a mask is no value
     values = x.tocsr() if sparse.issparse(x) else np.asarray(x)
     if values.ndim != 2:
         raise ModelInputError(
