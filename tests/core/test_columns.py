@@ -286,7 +286,6 @@ class ItemByItem:
         ({"a": 1}, "dict"),
         (ItemByItem(), "ItemByItem"),
     ],
-    ids=str,
 )
 def test_what_has_no_rows_is_refused_when_the_dataset_is_made(data: object, said: str) -> None:
     with pytest.raises(DataError, match=f"'x'.*{said}"):

@@ -265,7 +265,6 @@ def test_results_are_there_with_the_last_batch() -> None:
         ({"x": "z"}, UnknownComponentError, "'z'"),
         ({"y": B.z}, UnknownComponentError, "'z'"),
     ],
-    ids=str,
 )
 def test_what_could_only_fail_at_the_end_is_refused_at_the_beginning(
     options: dict, error: type, said: str

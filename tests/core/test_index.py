@@ -64,7 +64,6 @@ def test_a_number_of_items_stands_for_their_positions() -> None:
         (True, "True"),
         (None, "None"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_ids_is_refused(ids: object, said: str) -> None:
     with pytest.raises(DataError, match=said) as caught:

@@ -50,7 +50,6 @@ def pipeline(n: int = 6) -> Pipeline:
         ({"init_on_each_run": False}, None, "written"),
         ({"default": 1, "init_on_each_run": lambda: 2}, 1, 2),
     ],
-    ids=str,
 )
 def test_a_variable_begins_and_begins_again_as_it_was_declared(
     options: dict, first: Any, second: Any

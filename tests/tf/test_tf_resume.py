@@ -52,7 +52,7 @@ def test_the_pipeline_that_was_stopped_can_go_on_itself(case: str, tmp_path: Pat
     ("case", "where", "at"),
     [
         ("dynamic", "batch", 9),
-        pytest.param("callbacks", "archive", 20, marks=pytest.mark.slow),
+        pytest.param("callbacks", "archive", 200, marks=pytest.mark.slow),
         pytest.param("static", "checkpoint", 4, marks=pytest.mark.slow),
         pytest.param("dynamic", "save", 9, marks=pytest.mark.slow),
     ],
