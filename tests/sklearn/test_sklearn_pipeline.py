@@ -96,6 +96,17 @@ def test_an_action_trains_as_a_step_does(digits, model, mode, prefetch):
     np.testing.assert_array_equal(answers[0], answers[2])
 
 
+def test_a_training_that_asks_for_nothing_takes_no_output_from_another(digits):
+    dataset = Dataset(batch_class=Images, data={"images": digits[0], "labels": digits[1]})
+    template = learning("sklearn/RandomForestClassifier", {"n_estimators": 3}, output="score")
+    for more in (
+        template.train_in_batch("clf"),
+        template.train_model("clf", x="images", y="labels"),
+    ):
+        (score,) = (more << dataset).run(600).get_variable("history")
+        assert score > 0.9
+
+
 def test_predicting_in_the_run_that_gathers(images):
     template = learning("sklearn/RandomForestClassifier")
     template = template.init_variable("answer").predict_model("clf", x="images", save_to="answer")

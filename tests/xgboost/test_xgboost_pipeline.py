@@ -149,3 +149,11 @@ def test_weights_by_name_and_predictions_into_a_component(binary):
     expected = xgb.XGBClassifier(n_estimators=3).fit(x, y, sample_weight=weights)
     model = trained.get_model_by_name("gbm")
     assert np.array_equal(model.predict(x=x, output="proba"), expected.predict_proba(x))
+
+
+def test_a_training_that_asks_for_nothing_takes_no_output_from_another():
+    x = np.random.default_rng(0).normal(size=(300, 4))
+    dataset = Dataset(data={"x": x, "y": (x[:, 0] > 0).astype(int)})
+    both = training(dataset, {"n_estimators": 3}, output="loss").train_model("gbm", x="x", y="y")
+    history = both.run(100).get_variable("history")
+    assert len(history) == 3 and all(isinstance(each, float) for each in history)

@@ -126,7 +126,8 @@ class SklearnModel(BaseModel):
         if output is not None:
             self._outputs.check(output, samples.y)
         self._strategy.check(samples)
-        self._asked = output
+        if output is not None:
+            self._asked = output  # another step, or an action, may train without asking
         result = None
         if output is not None and self._strategy.fits_per_batch:
             result = self._outputs.before_update(output, samples, self._is_fitted)

@@ -38,7 +38,8 @@ class Collect:
     def train(self, arguments: Mapping[str, Any], output: Any) -> None:
         """Keep a copy of a batch. What `output` asks for is there when the epoch ends."""
         check_asked(output, self.task.parameters, HISTORY)
-        self._output = output
+        if output is not None:
+            self._output = output  # another step, or an action, may train without asking
         rows = self._reader.read(arguments, learn=True)
         if self._hold_out is None:
             self._training.add(rows)
