@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from types import ModuleType
 
 import numpy as np
@@ -99,3 +100,9 @@ def test_a_notebook_draws_the_bar(
 def test_no_bar_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     pipeline().run(2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_leaves_no_thread_behind():
+    before = set(threading.enumerate())
+    Dataset(data={"x": np.arange(6)}).p.apply(np.sqrt, "x").run(2, bar=True)
+    assert set(threading.enumerate()) == before

@@ -60,4 +60,5 @@ def _tqdm() -> Any:
         raise DefinitionError(
             "bar=True needs tqdm, which is not installed: pip install 'batchloom[bar]'"
         ) from exc
-    return tqdm
+    # Without tqdm's monitor, which is a thread that outlives the run.
+    return type("Bar", (tqdm,), {"monitor_interval": 0})
