@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import textwrap
 import warnings
 
 import joblib
@@ -81,28 +79,6 @@ def test_a_loaded_model_refuses_the_labels_that_it_refused_before(drive, tmp_pat
     loaded = load_model(tmp_path / "model")
     with pytest.raises(ValueError, match=r"\[2\].*trained on before"):
         loaded.train(x, y)
-
-
-def test_another_process_predicts_the_same(drive, tmp_path, digits):
-    x, y = digits
-    handle = drive.make("sklearn/RandomForestClassifier", {"n_estimators": 10})
-    drive.train(handle, x, y)
-    handle.save(tmp_path / "model")
-    np.save(tmp_path / "x.npy", x)
-    code = """
-        import sys
-        from pathlib import Path
-        import numpy as np
-        from batchloom.models import load_model
-        folder = Path(sys.argv[1])
-        proba = load_model(folder / "model").predict(np.load(folder / "x.npy"), output="proba")
-        np.save(folder / "proba.npy", proba)
-    """
-    run = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
-    subprocess.run(run, check=True, timeout=100)
-    np.testing.assert_array_equal(
-        np.load(tmp_path / "proba.npy"), drive.predict(handle, x, output="proba")
-    )
 
 
 def test_an_object_comes_back_without_its_config(drive, tmp_path, iris):
