@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 # It is installed here to be tested, not to record what is trained meanwhile.
 export BATCHLOOM_DISABLE_PLUGINS ?= batchloom-mlflow
 
-.PHONY: help setup demo test lint format format-check types contracts docs check constraints clean
+.PHONY: help setup demo test test-all lint format format-check types contracts docs check constraints clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -46,6 +46,9 @@ demo: $(STAMP) ## run the main job: the same template pipeline with models of ev
 
 test: $(STAMP) ## run the whole test suite (ARGS="-k prefetch" for a part)
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
+
+test-all: $(STAMP) ## the same with the long soaks and every case, which takes half an hour
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m "slow or not slow" $(ARGS)
 
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check $(ARGS)

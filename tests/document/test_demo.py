@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = re.compile(r"^(\S+/\S+) +(\d\.\d{3}) +([\d.]+) s +(\d+) MB", re.M)

@@ -11,7 +11,7 @@ import pytest
 from batchloom import Batch, Dataset, Pipeline, action
 from batchloom.models import get_model_class, register
 
-pytestmark = [pytest.mark.tf, pytest.mark.slow]
+pytestmark = pytest.mark.tf
 
 BATCH_SIZE = 64
 
