@@ -15,7 +15,9 @@ import pytest
 pytestmark = pytest.mark.timeout(60)
 
 HEADER = """
-import sys, threading, time
+import signal, sys, threading, time
+# A shell that starts the tests in the background has its children ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from prefetch_steps import *
@@ -53,7 +55,10 @@ def interrupted(
         time.sleep(pause)
         process.send_signal(signal.SIGINT)
     began = time.monotonic()
-    out, err = process.communicate(timeout=30)
+    try:
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
     return time.monotonic() - began, out, err
 
 

@@ -91,8 +91,7 @@ D9  core/test_archive_hostile::two_processes_save_to_one_path
 D10 core/test_archive_hostile::a_newer_format_names_both_versions
 D11 core/test_archive_roundtrip::a_model_that_was_never_built_is_not_saved
     sklearn/test_sklearn_files::an_unknown_format
-D12 sklearn/test_sklearn_files::another_process_predicts_the_same
-    xgboost/test_xgboost_files::in_another_process
+D12 xgboost/test_xgboost_files::in_another_process
     tf/test_tf_files::training_goes_on_in_another_process_as_if_there_had_been_no_stop
 E1  sklearn/test_sklearn_files::a_pickle_is_loaded_only_for_those_who_ask
 E2  sklearn/test_sklearn_files::a_pickle_in_the_place_of_a_skops_file_is_not_run
