@@ -72,9 +72,10 @@ class Expression:
 
     def _refusal(self, form: str) -> TypeError:
         """Say that an expression computes nothing, and how to write what was meant."""
+        asked, meant = form.replace("{}", repr(self)), form.replace("{}", self._of_batch())
         return TypeError(
-            f"{form.replace('{}', repr(self))} cannot be worked out before there is a batch. Write it as a function "
-            f"of the batch: F(lambda batch: {form.replace('{}', self._of_batch())})"
+            f"{asked} cannot be worked out before there is a batch. Write it as a function of the batch: "
+            f"F(lambda batch: {meant})"
         )
 
     def _of_batch(self) -> str:
