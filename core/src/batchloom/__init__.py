@@ -6,6 +6,7 @@ name; they come from packages of their own (`batchloom.models`).
 
 from batchloom.actions import action
 from batchloom.batch import Batch
+from batchloom.block_shuffle import BlockShuffle
 from batchloom.dataset import Dataset
 from batchloom.errors import BatchloomError, SkipBatch
 from batchloom.expressions import B, C, F, V
@@ -18,6 +19,7 @@ __all__ = [
     "B",
     "Batch",
     "BatchloomError",
+    "BlockShuffle",
     "C",
     "Dataset",
     "DatasetIndex",

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from batchloom.batch import Batch, check_component_name, component_names
 from batchloom.columns import Column, as_column, selected
 from batchloom.errors import DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, as_index
-from batchloom.ordering import Positions, Shuffle
+from batchloom.ordering import Positions, Shuffle, blocks_of, make_order
 from batchloom.rows import Rows
 
 if TYPE_CHECKING:
+    from os import PathLike
+    from typing import Self
+
+    from batchloom.block_shuffle import BlockShuffle
     from batchloom.pipeline import Pipeline
 
 
@@ -68,6 +74,59 @@ class Dataset:
         self._rows: Positions | None = None
         self._parts: dict[str, Dataset] = {}
 
+    @classmethod
+    def from_parquet(
+        cls,
+        path: str | PathLike[str] | Sequence[str | PathLike[str]],
+        columns: str | Sequence[str] | Mapping[str, str] | None = None,
+        *,
+        index: DatasetIndex | Sequence[Any] | int | None = None,
+        batch_class: type[Batch] = Batch,
+        copy: bool = True,
+        nulls: str | Mapping[str, str] = "error",
+    ) -> Self:
+        """Make a dataset of the rows of Parquet files, which stay in their files.
+
+        Needs pyarrow: ``pip install 'batchloom[parquet]'``. Only the files' footers are read now.
+        Row groups are read as a whole: in order, or with ``shuffle="blocks"``, each once an epoch;
+        single rows at the price of the row group that they are in.
+
+        Parameters
+        ----------
+        path : str, path or sequence of them
+            A file, several, a folder (all ``*.parquet`` files in it and in folders below it, by name,
+            but for those whose name begins with ``_`` or ``.``), or a glob pattern. They have the same
+            columns.
+        columns : str, sequence of str or mapping of str to str, optional
+            Which columns there are, or for each component the column it is. Default: all.
+        index, batch_class, copy
+            As of `Dataset`.
+        nulls : {"error", "mask", "nan"} or mapping of str to one of them, default "error"
+            What becomes of nulls among numbers and dates, for all columns or by component.
+            ``"error"`` refuses them; ``"mask"`` makes masked arrays; ``"nan"`` makes floats with NaN, and
+            dates with NaT. Strings and other objects have None.
+
+        Returns
+        -------
+        Dataset
+            Components are arrays: numbers, bools and dates of their own dtype; lists of a fixed size and
+            tensors of shape ``(rows, *shape)``; binary values of a fixed size as ``uint8`` of shape
+            ``(rows, size)``; anything else as objects.
+
+        Raises
+        ------
+        ImportError
+            Without pyarrow.
+        DataError
+            If there is no such file, or files, columns or nulls are not as they have to be.
+        UnknownComponentError
+            For a column that the files do not have; the nearest ones are named.
+        """
+        from batchloom.parquet import read_columns
+
+        data = read_columns(path, columns, nulls)
+        return cls(index, batch_class, data, copy=copy)
+
     def __len__(self) -> int:
         return len(self.index)
 
@@ -106,15 +165,20 @@ class Dataset:
         ----------
         shares : float or sequence of floats, default 0.8
             ``0.8``: train and test. ``[0.6, 0.25]``: the rest is validation. ``[0.6, 0.2, 0.2]``.
-        shuffle : bool, int, Generator, RandomState or callable, default False
-            As in `Pipeline.run`. False takes the parts in order.
+        shuffle : bool, int, "blocks", BlockShuffle, Generator, RandomState or callable, default False
+            As in `Pipeline.run`. False takes the parts in order. ``"blocks"`` deals out whole blocks of
+            rows and leaves each part in order, so that it is read from files in large pieces.
 
         Returns
         -------
         Dataset
             This dataset, with its parts made anew.
         """
-        parts = self.index.split_positions(shares, shuffle)
+        blocks = blocks_of(shuffle)
+        if blocks is None:
+            parts = self.index.split_positions(shares, shuffle)
+        else:
+            parts = self._split_by_blocks(shares, blocks)
         self._parts = {name: self.subset(positions) for name, positions in parts.items()}
         return self
 
@@ -174,6 +238,11 @@ class Dataset:
         column = self.columns[name]
         return column.whole() if self._rows is None else column.take(self._rows)
 
+    @property
+    def own_rows(self) -> Positions | None:
+        """Which rows of the columns its items are; None for all of them, in order."""
+        return self._rows
+
     def rows_of(self, positions: Positions) -> Positions:
         """Say which rows of the columns hold the items at some positions."""
         return positions if self._rows is None else self._rows[positions]
@@ -190,6 +259,17 @@ class Dataset:
     def batch_at(self, positions: Positions) -> Batch:
         """Make the batch of the items at some positions."""
         return self.batch_class(Rows.at(self, positions), 0, len(positions), self.components)
+
+    def _split_by_blocks(
+        self, shares: float | Sequence[float], blocks: BlockShuffle
+    ) -> dict[str, Positions]:
+        from batchloom.windows import make_windows
+
+        order = make_order(len(self), blocks)[0]
+        windows = make_windows(self, order)
+        drawn = np.arange(0) if windows is None else windows.epoch(0).items()
+        parts = self.index.split_positions(shares, lambda positions: drawn)
+        return {name: np.sort(positions) for name, positions in parts.items()}
 
     def _part(self, name: str) -> Dataset:
         if name not in self._parts:

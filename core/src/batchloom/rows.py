@@ -52,6 +52,14 @@ class Rows:
             return Rows(self._dataset(), self.start + start, self.start + stop)
         return Rows.at(self._dataset(), self.positions[start:stop])
 
+    @staticmethod
+    def joined(parts: list[tuple[Rows, int, int]], chosen: Positions | None) -> Rows:
+        """Make the rows of items of one dataset that are in several rows, or of some chosen ones of them."""
+        where = [rows.positions_of(start, stop) for rows, start, stop in parts]
+        positions = np.concatenate(where) if len(where) > 1 else where[0]
+        positions = positions if chosen is None else positions[chosen]
+        return Rows.at(parts[0][0]._dataset(), positions)
+
     def ids(self, start: int, stop: int) -> Ids:
         """Give the ids of items ``start .. stop - 1`` of these rows."""
         return self._dataset().index.take(self.where(start, stop))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchloom.block_shuffle import BlockShuffle
 from batchloom.definition import DeclareModel
 from batchloom.errors import CheckpointError, CheckpointMismatchError
 from batchloom.expressions import has_expressions
@@ -214,6 +215,7 @@ def run_options(run: Run) -> dict[str, Any]:
         "batch_size": int(run.options.batch_size),
         "shuffled": order.shuffled,
         "by_function": order.function is not None,
+        "blocks": None if order.blocks is None else [order.blocks.window, order.blocks.block_rows],
         "order_seed": order.seed,
         "seed": run.seed,
     }
@@ -237,15 +239,18 @@ def resumed_options(folder: str | os.PathLike[str]) -> dict[str, Any]:
     options = {name: kept[name] for name in (*COMPARED, "seed")}
     if not kept["by_function"]:  # a callable cannot be kept: its user gives it again
         options["shuffle"] = kept["order_seed"] if kept["shuffled"] else False
+    if kept["blocks"] is not None:
+        options["shuffle"] = BlockShuffle(kept["order_seed"], *kept["blocks"])
     return options
 
 
 def _unlike_options(there: Mapping[str, Any], run: Run) -> Sequence[str]:
     here = run_options(run)
-    compared = [*COMPARED, "shuffled", "by_function"]
+    compared = [*COMPARED, "shuffled", "by_function", "blocks"]
     if run.options.seed is not None:
         compared.append("seed")
-    if type(run.options.shuffle) is int:
+    shuffle = run.options.shuffle
+    if type(shuffle) is int or (isinstance(shuffle, BlockShuffle) and shuffle.seed is not None):
         compared.append("order_seed")
     return [
         f"{name}: {there[name]!r} then, {here[name]!r} now"

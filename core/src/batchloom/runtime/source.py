@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from batchloom.batch import Batch
-from batchloom.columns import ArrayColumn
 from batchloom.dataset import Dataset
-from batchloom.ordering import Order
+from batchloom.ordering import Order, Positions
 from batchloom.rows import Rows
 from batchloom.runtime.options import RunOptions
+
+if TYPE_CHECKING:
+    from batchloom.runtime.reading import WindowReader
 
 PORTION_BATCHES = 64
 PORTION_BYTES = 1 << 20
@@ -131,11 +133,20 @@ class Source:
         The run's seed.
     start : Place
         Where to begin.
+    reader : WindowReader, optional
+        If the order is one that is read in windows.
     """
 
     def __init__(
-        self, dataset: Dataset, options: RunOptions, order: Order, seed: int, start: Place
+        self,
+        dataset: Dataset,
+        options: RunOptions,
+        order: Order,
+        seed: int,
+        start: Place,
+        reader: WindowReader | None = None,
     ) -> None:
+        self._reader = reader
         self._dataset = dataset
         self._options = options
         self._order = order
@@ -166,14 +177,16 @@ class Source:
     def _portions(self) -> Iterator[Supply]:
         epoch, done = self._start.epoch, self._start.batch
         while self.epochs is None or epoch < self.epochs:
-            order = self._order.positions(epoch)
+            order = self._order.positions(epoch) if self._reader is None else None
             size = self._options.batch_size
             self._left, done = self.batches - done, 0
             while self._left:
                 count = min(self._next, self._left)
                 start = (self.batches - self._left) * size
+                if self._reader is not None:
+                    count = self._reader.fitting(epoch, start, size, count)
                 stop = min(start + count * size, len(self._dataset))
-                rows = Rows(self._dataset, start, stop, order)
+                rows = self._rows(epoch, start, stop, order)
                 first, self._number = self._number, self._number + count
                 self._left -= count
                 last = not self._left
@@ -181,6 +194,11 @@ class Source:
             self._left = -1
             yield EpochEnd(epoch, epoch + 1 == self.epochs)
             epoch += 1
+
+    def _rows(self, epoch: int, start: int, stop: int, order: Positions | None) -> Rows:
+        if self._reader is not None:
+            return self._reader.rows(epoch, start, stop)
+        return Rows(self._dataset, start, stop, order)
 
 
 def batches_in_epoch(items: int, options: RunOptions) -> int:
@@ -191,6 +209,5 @@ def batches_in_epoch(items: int, options: RunOptions) -> int:
 
 def portion_size(dataset: Dataset, batch_size: int) -> int:
     """Say how many batches are gathered at once: as many as fit into the processor's cache."""
-    arrays: list[Any] = [c.whole() for c in dataset.columns.values() if isinstance(c, ArrayColumn)]
-    row_bytes = sum(int(each.nbytes) // max(len(each), 1) for each in arrays)
+    row_bytes = sum(int(getattr(each, "row_bytes", 0)) for each in dataset.columns.values())
     return max(1, min(PORTION_BATCHES, PORTION_BYTES // max(1, row_bytes * batch_size)))
