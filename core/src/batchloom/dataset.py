@@ -214,6 +214,7 @@ class Dataset:
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__, index=self.index.subset(positions), _parts={})
         part.__dict__.pop("_iteration", None)
+        part.__dict__.pop("_kept_windows", None)
         part._rows = self.rows_of(positions)
         return part
 
@@ -278,9 +279,8 @@ class Dataset:
         return self._parts[name]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            key: each for key, each in self.__dict__.items() if key not in ("_parts", "_iteration")
-        }
+        own = ("_parts", "_iteration", "_kept_windows")
+        return {key: each for key, each in self.__dict__.items() if key not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _parts={})

@@ -52,7 +52,7 @@ class Order(Record):
 
     def positions(self, epoch: int) -> Positions | None:
         """Give the positions in the order of one epoch, or None for the order they have."""
-        if self.blocks is not None:
+        if self.blocks is not None and self.length:
             raise DefinitionError(
                 'an index knows no blocks, which are of the data: shuffle="blocks" is for running over a '
                 "dataset, and for Dataset.split"

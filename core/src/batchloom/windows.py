@@ -142,11 +142,21 @@ class Window:
         cuts = windows.layout.cuts
         self.stop = start + int((cuts[blocks + 1] - cuts[blocks]).sum())
 
+    def holds(self, epoch: int, place: int) -> bool:
+        """Tell whether a place of an epoch's order is in it."""
+        return self.key[0] == epoch and self.start <= place < self.stop
+
     @cached_property
     def drawn(self) -> Drawn:
         """What is in it; worked out when it is first looked at."""
-        items, rows = self._windows.layout.content(self._blocks)
-        begins = np.append(0, np.flatnonzero(np.diff(rows) > self._windows.gap + 1) + 1)
+        layout = self._windows.layout
+        items, rows = layout.content(self._blocks)
+        missing = np.diff(rows) - 1
+        skipped = missing > self._windows.gap
+        # What lies between two blocks is another block, which may be as large.
+        ends = np.cumsum(np.diff(layout.cuts)[self._blocks])[:-1] - 1
+        skipped[ends] = missing[ends] > 0
+        begins = np.append(0, np.flatnonzero(skipped) + 1)
         starts, stops = rows[begins], rows[np.append(begins[1:], len(rows)) - 1] + 1
         lengths = stops - starts
         picks = None

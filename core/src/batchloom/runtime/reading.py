@@ -7,6 +7,7 @@ whoever needs it, so that no run waits for a thread that is busy elsewhere.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -15,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from batchloom.columns import stack_rows
 from batchloom.dataset import Dataset
 from batchloom.errors import DataError
 from batchloom.ordering import Positions
-from batchloom.rows import Rows
 from batchloom.runtime.ahead import Monitor, ThreadPool
+from batchloom.runtime.window_rows import WindowElsewhere, WindowRows, rows_at
 from batchloom.stored import Buffers, Reading, is_stored
 from batchloom.windows import Epoch, Window, Windows, row_bytes_of
 
@@ -80,7 +80,7 @@ class Staged:
                 self._monitor.wait_until(self._is_done)
             if self._error is not None:
                 raise _unreadable(self.name, self._error)
-            return _rows(self._reading.result(), which, copy)
+            return rows_at(self._reading.result(), which, copy)
 
     def close(self) -> None:
         """Let go of the rows as soon as nobody reads or gathers them."""
@@ -144,16 +144,23 @@ class OpenWindow:
                 self._staged[name] = self._reader.stage(self.window, name)
             return self._staged[name]
 
-    def gather(self, name: str, which: Positions | slice) -> Any:
-        """Give a column of some items of the window; None if nobody was to need it any more."""
+    def gather(self, dataset: Dataset, name: str, which: Positions | slice) -> Any:
         is_new = name not in self._staged
         staged = self.staged(name)
         if staged is None:
             return None
         if is_new:
-            self._reader.help(self, staged)
+            self._reader.help(staged)
+        return staged.gather(self._picks(which), dataset.copy)
+
+    def travelling(self, which: Positions | slice) -> tuple[WindowElsewhere, Positions | slice]:
+        drawn = self.window.drawn
+        key = (self._reader.token, *self.window.key)
+        return WindowElsewhere(key, drawn.starts, drawn.stops), self._picks(which)
+
+    def _picks(self, which: Positions | slice) -> Positions | slice:
         picks = self.window.drawn.picks
-        return staged.gather(which if picks is None else picks[which], self._reader.dataset.copy)
+        return which if picks is None else picks[which]
 
     @property
     def names(self) -> set[str]:
@@ -167,85 +174,6 @@ class OpenWindow:
             staged = list(self._staged.values())
         for each in staged:
             each.close()
-
-
-Piece = tuple[OpenWindow, Positions | slice]
-"""Some items of a window: places in it, counted from its first item."""
-
-
-class WindowRows(Rows):
-    """Rows that are gathered from the windows that they lie in.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    start, stop : int
-        The items, as places in the epoch's order.
-    pieces : list of tuple
-        The windows that they are in, one behind the other, each with some of its items.
-    positions : array of int, optional
-        The items, if they are not those at `start` to `stop`.
-    """
-
-    __slots__ = ("_pieces",)
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        start: int,
-        stop: int,
-        pieces: list[Piece],
-        positions: Positions | None = None,
-    ) -> None:
-        super().__init__(dataset, start, stop, positions)
-        self._pieces = pieces
-
-    def component(self, name: str, start: int, stop: int) -> Any:
-        shared = self._gathered.get(name)
-        if shared is None:
-            if not is_stored(self._dataset().columns[name]):
-                return super().component(name, start, stop)
-            whole = self._read(name)
-            if (
-                whole is None
-            ):  # long after its time: the windows are gone, the columns are still there
-                return self._dataset().gather(name, self.where(start, stop))
-            if stop - start == self.length:
-                return whole
-            # setdefault: batches of these rows may be in two threads, and must end up with one array.
-            shared = self._gathered.setdefault(name, whole)
-        return shared[start:stop]
-
-    def part(self, start: int, stop: int) -> Rows:
-        pieces = _cut(self._pieces, start, stop)
-        if self.positions is not None:
-            return WindowRows(self._dataset(), 0, stop - start, pieces, self.positions[start:stop])
-        return WindowRows(self._dataset(), self.start + start, self.start + stop, pieces)
-
-    @staticmethod
-    def joined(parts: list[tuple[Rows, int, int]], chosen: Positions | None) -> Rows:
-        plain = Rows.joined(parts, chosen)
-        pieces: list[Piece] = []
-        for rows, start, stop in parts:
-            if not isinstance(rows, WindowRows):
-                return plain
-            pieces += _cut(rows._pieces, start, stop)
-        if chosen is not None:
-            if len(pieces) != 1:
-                return plain
-            ((window, which),) = pieces
-            pieces = [(window, _places(which)[chosen])]
-        assert plain.positions is not None
-        return WindowRows(plain._dataset(), 0, plain.length, pieces, plain.positions)
-
-    def _read(self, name: str) -> Any:
-        found = [window.gather(name, which) for window, which in self._pieces]
-        missing = not found or any(each is None for each in found)
-        return None if missing else stack_rows(found)
-
-    def __setstate__(self, state: tuple[int, int, Positions | None]) -> None:
-        super().__setstate__(state)
-        self._pieces = []
 
 
 class WindowReader:
@@ -264,6 +192,8 @@ class WindowReader:
     ----------
     asked : dict
         The columns that have been asked for: those are read ahead.
+    token : bytes
+        What tells the run from others.
     """
 
     def __init__(
@@ -278,35 +208,36 @@ class WindowReader:
         self._guard = threading.RLock()
         self._epochs: dict[int, Epoch] = {}
         self._open: dict[tuple[int, int], OpenWindow] = {}
-        self._front = (0, 0)
+        self._front: OpenWindow | None = None
         self._latest: deque[tuple[int, int]] = deque()
         self._lag = lag
         self._buffers: dict[str, Buffers] = {}
-        size = windows.window_rows * row_bytes_of(dataset)
+        self.token = os.urandom(8)
+        size = min(windows.window_rows, len(dataset)) * row_bytes_of(dataset)
         self._ahead = size >= BYTES_WORTH_READING_AHEAD
 
     def fitting(self, epoch: int, start: int, batch_size: int, most: int) -> int:
         """Say how many of the next batches are in one window; at least one."""
-        there = self._epoch(epoch)
-        left = int(there.places[there.number_at(start) + 1]) - start
+        with self._guard:
+            left = self._at(epoch, start).window.stop - start
         return max(1, min(most, left // batch_size))
 
     def rows(self, epoch: int, start: int, stop: int) -> WindowRows:
         """Give the rows at some places of an epoch's order."""
+        pieces, at = list[tuple[OpenWindow, slice]](), start
         with self._guard:
-            pieces, at, there = list[Piece](), start, self._epoch(epoch)
+            before = self._front
             while at < stop:
-                key = epoch, there.number_at(at)
-                opened = self._opened(key)
-                upto = min(stop, opened.window.stop)
-                begin = opened.window.start
+                opened = self._at(epoch, at)
+                upto, begin = min(stop, opened.window.stop), opened.window.start
                 pieces.append((opened, slice(at - begin, upto - begin)))
-                at, self._front = upto, key
-            self._retire(epoch, start)
-            self._read_ahead()
+                at, self._front = upto, opened
+            if self._retire(epoch, start) or self._front is not before:
+                self._read_ahead()
         if self._windows.seed is None:
             return WindowRows(self.dataset, start, stop, pieces)
-        positions = np.concatenate([w.window.drawn.positions[part] for w, part in pieces])
+        drawn = [opened.window.drawn.positions[part] for opened, part in pieces]
+        positions = drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
         return WindowRows(self.dataset, 0, stop - start, pieces, positions)
 
     def stage(self, window: Window, name: str) -> Staged:
@@ -320,9 +251,9 @@ class WindowReader:
         own = buffers if self.dataset.copy or self._windows.seed is not None else None
         return Staged(name, column.reading(drawn.starts, drawn.stops, own), self._monitor)
 
-    def help(self, opened: OpenWindow, staged: Staged) -> None:
+    def help(self, staged: Staged) -> None:
         """Have the threads read along, if there is much that somebody waits for."""
-        if staged.pieces >= PIECES_WORTH_HELP:
+        if self._ahead and staged.pieces >= PIECES_WORTH_HELP:
             self._pool.submit(staged)
         with self._guard:
             self._read_ahead()
@@ -343,27 +274,36 @@ class WindowReader:
             self._epochs = {**kept, number: self._windows.epoch(number)}
         return self._epochs[number]
 
+    def _at(self, epoch: int, place: int) -> OpenWindow:
+        """Give the window that a place of an epoch's order is in."""
+        front = self._front
+        if front is not None and front.window.holds(epoch, place):
+            return front
+        return self._opened((epoch, self._epoch(epoch).number_at(place)))
+
     def _opened(self, key: tuple[int, int]) -> OpenWindow:
         if key not in self._open:
             self._open[key] = OpenWindow(self._epoch(key[0]).window(key[1]), self)
         return self._open[key]
 
-    def _retire(self, epoch: int, start: int) -> None:
-        """Let go of the windows that no portion under way needs."""
+    def _retire(self, epoch: int, start: int) -> bool:
+        """Let go of the windows that no portion under way needs; tell whether there were any."""
         self._latest.append((epoch, start))
         if len(self._latest) <= self._lag:
-            return
+            return False
         done = self._latest.popleft()
-        for key, opened in list(self._open.items()):
-            if (key[0], opened.window.stop) <= done or key[0] < done[0]:
-                del self._open[key]
-                opened.close()
+        past = [key for key, each in self._open.items() if (key[0], each.window.stop) <= done]
+        for key in past:
+            self._open.pop(key).close()
+        return bool(past)
 
     def _read_ahead(self) -> None:
         """Begin with the next window, once there is room for it."""
-        key = self._after(self._front)
-        in_use = any(each < self._front for each in self._open)
-        if key is None or in_use or not self._ahead or self._monitor.cancelled:
+        if self._front is None or not self._ahead or self._monitor.cancelled:
+            return
+        front = self._front.window.key
+        key = self._after(front)
+        if key is None or any(each < front for each in self._open):
             return
         opened = self._opened(key)
         if not self.asked.keys() <= opened.names:
@@ -376,37 +316,6 @@ class WindowReader:
             return epoch, number + 1
         more = self._n_epochs is None or epoch + 1 < self._n_epochs
         return (epoch + 1, 0) if more else None
-
-
-def _cut(pieces: list[Piece], start: int, stop: int) -> list[Piece]:
-    """Give the part of some pieces from one item to another."""
-    found, before = list[Piece](), 0
-    for window, which in pieces:
-        length = which.stop - which.start if isinstance(which, slice) else len(which)
-        first, last = max(start - before, 0), min(stop - before, length)
-        if first < last:
-            part = (
-                slice(which.start + first, which.start + last)
-                if isinstance(which, slice)
-                else which[first:last]
-            )
-            found.append((window, part))
-        before += length
-    return found
-
-
-def _places(which: Positions | slice) -> Positions:
-    return np.arange(which.start, which.stop) if isinstance(which, slice) else which
-
-
-def _rows(value: Any, which: Positions | slice, copy: bool) -> Any:
-    if not isinstance(which, slice):
-        return value.take(which, axis=0)
-    view = value[which]
-    if copy:
-        return view.copy()
-    view.flags.writeable = False
-    return view
 
 
 def _unreadable(name: str, error: BaseException) -> BaseException:
