@@ -132,6 +132,15 @@ def test_stopped_twice_it_goes_on_twice(tmp_path):
     assert result(pipeline().resume(tmp_path)) == whole
 
 
+@pytest.mark.parametrize("prefetch", [0, 3])
+def test_stopped_twice_in_one_epoch_it_goes_on_twice(prefetch, tmp_path):
+    """The place of the second checkpoint counts from the epoch's beginning, not from the first one."""
+    whole = result(pipeline().run(7, shuffle=5, n_epochs=3))
+    stopped(pipeline(), 5, tmp_path, checkpoint_every=2, prefetch=prefetch)
+    stopped(pipeline(), 11, tmp_path, checkpoint_every=2, prefetch=prefetch)
+    assert result(pipeline().resume(tmp_path)) == whole
+
+
 def test_a_fresh_seed_is_kept(tmp_path):
     Noisy.stop_at = 20
     first = pipeline()

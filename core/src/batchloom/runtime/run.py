@@ -208,6 +208,7 @@ class Run:
                 self._on_problem,
             )
         assert stage is not None
+        stage.done = self._place.batch  # of a run that goes on
         return stage
 
     def begin_model(self, handle: ModelHandle) -> None:
