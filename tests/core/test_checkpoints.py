@@ -132,12 +132,16 @@ def test_stopped_twice_it_goes_on_twice(tmp_path):
     assert result(pipeline().resume(tmp_path)) == whole
 
 
-@pytest.mark.parametrize("prefetch", [0, 3])
-def test_stopped_twice_in_one_epoch_it_goes_on_twice(prefetch, tmp_path):
-    """The place of the second checkpoint counts from the epoch's beginning, not from the first one."""
+@pytest.mark.parametrize(
+    ("stops", "every"), [((1, 2, 3), 1), ((2, 5, 9), 2), ((3, 14, 15), 2), ((31, 37, 44), 3)]
+)
+def test_stopped_again_in_the_epoch_it_went_on_in(stops, every, tmp_path):
+    """A checkpoint of a resumed run is of the place it has come to, not of how many batches it has done."""
     whole = result(pipeline().run(7, shuffle=5, n_epochs=3))
-    stopped(pipeline(), 5, tmp_path, checkpoint_every=2, prefetch=prefetch)
-    stopped(pipeline(), 11, tmp_path, checkpoint_every=2, prefetch=prefetch)
+    for at in stops:
+        stopped(pipeline(), at, tmp_path, checkpoint_every=every, prefetch=at % 3)
+        newest = max(each.name for each in tmp_path.iterdir())
+        assert 0 <= at - int(newest[11:23]) <= every
     assert result(pipeline().resume(tmp_path)) == whole
 
 
