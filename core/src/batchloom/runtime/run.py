@@ -209,6 +209,7 @@ class Run:
                 self._on_problem,
             )
         assert stage is not None
+        stage.done = self._place.batch  # of the epoch that a resumed run goes on in
         return stage
 
     def begin_model(self, handle: ModelHandle) -> None:
