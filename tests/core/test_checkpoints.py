@@ -39,6 +39,11 @@ class Noisy(Batch):
             raise Stop
         return self
 
+    @action
+    def train_inside(self):
+        self.get_model_by_name("m").train(x=self.x)
+        return self
+
 
 class Running(BaseModel):
     """A mean with a memory: every batch and its place in the order matter."""
@@ -216,6 +221,17 @@ def test_a_model_that_looks_at_its_first_batch_gets_the_same_one_again(case, pre
         if batch.number == 9:
             break
     assert left(made().resume(tmp_path)) == whole
+
+
+def test_an_imported_model_that_only_an_action_trains_is_kept(tmp_path):
+    def made():
+        source = Dataset(data={"x": X}).p.init_model("static", Running, "m")
+        dataset = Dataset(data={"x": X}, batch_class=Noisy)
+        return dataset.p.import_model("m", source).noise().maybe_stop().train_inside()
+
+    whole = made().run(7, shuffle=5, n_epochs=3).models["m"].mean.tobytes()
+    stopped(made(), 20, tmp_path, checkpoint_every=3)
+    assert made().resume(tmp_path).models["m"].mean.tobytes() == whole
 
 
 def test_a_fresh_seed_is_kept(tmp_path):

@@ -155,7 +155,8 @@ class Checkpoints:
     def _models(self) -> dict[str, ModelHandle]:
         """Find the models that a resumed run needs: its own, and imported ones that it trains."""
         run = self._run
-        trained = {each.name for each in run.plan.trainings}
+        # An action may train one that no step trains.
+        trained = {each.name for each in run.plan.trainings} | set(run.begun)
         own = {n for n, each in run.definition.models.items() if isinstance(each, DeclareModel)}
         there = {name: run.state.find(name) for name in run.definition.models}
         return {n: each for n, each in there.items() if each is not None and n in own | trained}
