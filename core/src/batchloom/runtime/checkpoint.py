@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,10 @@ class Schedule:
         self._batches = 0
         self._since = time.monotonic()
 
+    def begin(self, batches: int) -> None:
+        """Count from here."""
+        self._batches, self._since = batches, time.monotonic()
+
     def due(self, batches: int, epoch_ended: bool) -> bool:
         """Tell whether a checkpoint is due, and begin anew if it is."""
         if isinstance(self._every, str):
@@ -63,7 +68,7 @@ class Schedule:
         else:
             due = time.monotonic() - self._since >= self._every.total_seconds()
         if due:
-            self._batches, self._since = batches, time.monotonic()
+            self.begin(batches)
         return due
 
 
@@ -95,11 +100,29 @@ class Checkpoints:
         epoch_ended : bool
             Whether this is the end of an epoch.
         """
-        # What a rebatch holds back belongs to batches that are not done: at an epoch's end it is empty.
-        possible = epoch_ended or len(self._run.plan.stages) == 1
         number = place.epoch * batches + place.batch
-        if possible and number != self._written and self._schedule.due(number, epoch_ended):
+        possible = self._is_possible(epoch_ended) and number != self._written
+        if possible and self._schedule.due(number, epoch_ended):
             self.write(place, batches, finished=False)
+
+    def write_last(self, place: Place, batches: int, epoch_ended: bool) -> None:
+        """Write a checkpoint now, because the run has to end, or say why there is none of this place."""
+        if place.epoch * batches + place.batch == self._written:
+            return
+        if self._is_possible(epoch_ended):
+            self.write(place, batches, finished=False)
+        else:
+            last = f"the one after batch {self._written}" if self._written else "none yet"
+            warnings.warn(
+                "SIGTERM: a pipeline that rebatches is kept at the ends of epochs only, so there is no "
+                f"checkpoint of batch {place.batch} of epoch {place.epoch}. The last one is {last}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _is_possible(self, epoch_ended: bool) -> bool:
+        # What a rebatch holds back belongs to batches that are not done: at an epoch's end it is empty.
+        return epoch_ended or len(self._run.plan.stages) == 1
 
     def write(self, place: Place, batches: int, finished: bool) -> None:
         """Write a checkpoint."""
@@ -155,6 +178,8 @@ class Checkpoints:
                     f"{path} was made by another run than this one. {'; '.join(unlike)}. Give back what it "
                     "was made with, or another folder"
                 )
+        self._written = files.number_of(path)
+        self._schedule.begin(self._written)
         return Restored(path, content)
 
 
@@ -184,10 +209,16 @@ class Restored:
     def restore(self, run: Run) -> None:
         """Give the run's pipeline the state that was kept."""
         with files.opened(self.path) as folder:
-            self._restore_state(run, run.state, self.content, folder, "")
-            for at, state in enumerate(run.plan.partners):
-                kept = self.content["partners"][at]
-                self._restore_state(run, state, kept, folder, f"partner-{at}-")
+            pairs = list(zip((run.state, *run.plan.partners), self._kept(), strict=True))
+            # First all models, then what they have learned, then the variables: to make a model, a batch
+            # is prepared again, whose actions may change any of them.
+            made = [_handles(run, state, kept["models"]) for state, (kept, _) in pairs]
+            for (state, (_, prefix)), handles in zip(pairs, made, strict=True):
+                for at, handle in enumerate(handles):
+                    self._restore_model(run, state, handle, folder / f"{prefix}model-{at}")
+            for state, (kept, prefix) in pairs:
+                for at, name in enumerate(kept["variables"]):
+                    state.variables[name] = read_plain(folder / f"{prefix}variable-{at}")
             for call, gathered in zip(
                 run.plan.evaluations, read_plain(folder / "evaluations"), strict=True
             ):
@@ -196,14 +227,10 @@ class Restored:
         run.begun = {name: run.begun[name] for name in self.content["begun"]}
         run.state.failures = [_restored_failure(each) for each in self.content["failures"]]
 
-    def _restore_state(
-        self, run: Run, state: State, kept: Mapping[str, Any], folder: Path, prefix: str
-    ) -> None:
-        for at, name in enumerate(kept["variables"]):
-            state.variables[name] = read_plain(folder / f"{prefix}variable-{at}")
-        for at, (name, config) in enumerate(kept["models"].items()):
-            handle = _handle(run, state, name, config)
-            self._restore_model(run, state, handle, folder / f"{prefix}model-{at}")
+    def _kept(self) -> list[tuple[Mapping[str, Any], str]]:
+        """List what was kept of the pipeline and of its partners, with what its files' names begin with."""
+        partners = enumerate(self.content["partners"])
+        return [(self.content, ""), *((each, f"partner-{at}-") for at, each in partners)]
 
     def _restore_model(self, run: Run, state: State, handle: ModelHandle, folder: Path) -> None:
         name, info = handle.name, None
@@ -298,6 +325,10 @@ def _config(name: str, handle: ModelHandle, state: State) -> dict[str, Any] | No
     return kept
 
 
+def _handles(run: Run, state: State, configs: Mapping[str, Any]) -> list[ModelHandle]:
+    return [_handle(run, state, name, config) for name, config in configs.items()]
+
+
 def _handle(run: Run, state: State, name: str, config: Mapping[str, Any] | None) -> ModelHandle:
     there = state.find(name)
     if there is not None:
@@ -307,7 +338,11 @@ def _handle(run: Run, state: State, name: str, config: Mapping[str, Any] | None)
     options = dict(declared.spec.config if config is None else config)
     handle = declared.spec.live(options, model_seed(run.seed, name))
     if getattr(declared.spec.model_class, "load_needs_build", True) or not options.get("load"):
-        handle.build((), {"pipeline": RunningPipeline(state), "batch": run.first_batch()})
+        batch = run.first_batch(name)
+        made = state.find(name)
+        if made is not None:  # by a partner's own steps, on the way to that batch
+            return made
+        handle.build((), {"pipeline": RunningPipeline(state), "batch": batch})
     state.handles[name] = handle
     return handle
 
