@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from batchloom.batch import Batch
 from batchloom.runtime.turns import Read
@@ -40,8 +41,7 @@ class Prepared:
         return self.outcome is not None and not any(each.changed() for each in self.reads)
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """What became of a batch in another process: neither a batch nor an exception if it is not there.
 
     Attributes
