@@ -132,6 +132,19 @@ def test_stopped_twice_it_goes_on_twice(tmp_path):
     assert result(pipeline().resume(tmp_path)) == whole
 
 
+@pytest.mark.parametrize(
+    ("stops", "every"), [((1, 2, 3), 1), ((2, 5, 9), 2), ((3, 14, 15), 2), ((31, 37, 44), 3)]
+)
+def test_stopped_again_in_the_epoch_it_went_on_in(stops, every, tmp_path):
+    """A checkpoint of a resumed run is of the place it has come to, not of how many batches it has done."""
+    whole = result(pipeline().run(7, shuffle=5, n_epochs=3))
+    for at in stops:
+        stopped(pipeline(), at, tmp_path, checkpoint_every=every, prefetch=at % 3)
+        newest = max(each.name for each in tmp_path.iterdir())
+        assert 0 <= at - int(newest[11:23]) <= every
+    assert result(pipeline().resume(tmp_path)) == whole
+
+
 def test_a_fresh_seed_is_kept(tmp_path):
     Noisy.stop_at = 20
     first = pipeline()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from batchloom import batch_files
 from batchloom.actions import action
 from batchloom.columns import as_column, row_count, selected, stack_rows, take_rows
 from batchloom.errors import ActionError, DataError, UnknownComponentError
@@ -286,7 +285,9 @@ class Batch:
             values = [as_column(each, src[each]).take(rows) for each in names]
         else:
             names = _names(components) or tuple(self.components)
-            values = batch_files.read_items(self.index, src, names, fmt)
+            from batchloom.batch_files import read_items
+
+            values = read_items(self.index, src, names, fmt)
         for name, value in zip(names, values, strict=True):
             self.add_component(name, value)
         return self
@@ -315,7 +316,9 @@ class Batch:
             for name in _names(components) or tuple(dst):
                 dst[name][rows] = getattr(self, name)
         else:
-            batch_files.write_items(self, dst, _names(components) or tuple(self.components))
+            from batchloom.batch_files import write_items
+
+            write_items(self, dst, _names(components) or tuple(self.components))
         return self
 
     @action

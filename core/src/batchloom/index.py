@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import glob
 import numbers
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from batchloom.columns import array_of
 from batchloom.errors import DataError
 from batchloom.ordering import Positions, Shuffle, make_order
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Ids = np.ndarray[Any, Any]
 PARTS = ("train", "test", "validation")
@@ -259,6 +260,9 @@ def _shares(shares: float | Sequence[float]) -> list[float]:
 
 
 def _matching(patterns: Sequence[str | os.PathLike[str]], dirs: bool) -> list[Path]:
+    import glob
+    from pathlib import Path
+
     found = {
         Path(each).absolute()
         for pattern in patterns

@@ -105,10 +105,6 @@ class DatasetPortion:
     last: bool
     repeatable: bool = True
 
-    def __reduce__(self) -> tuple[type[DatasetPortion], tuple[object, ...]]:
-        # A dataclass with slots is pickled field by field in Python, at several times the price.
-        return DatasetPortion, tuple(getattr(self, each) for each in self.__slots__)
-
     def batch(self, position: int, again: bool = False) -> Batch:
         rows, start = self.rows, position * self.batch_size
         stop = min(start + self.batch_size, rows.length)
