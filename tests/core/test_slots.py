@@ -211,6 +211,18 @@ def test_read_only_data_of_the_dataset_comes_back_too(executor: ProcessPoolExecu
         assert np.array_equal(batch.x, data[batch.indices])
 
 
+def test_what_a_fork_drops_stays_with_its_parent(executor: ProcessPoolExecutor) -> None:
+    kept = list(run(large(120).p.make(), executor=executor))
+    expected = [each.made.copy() for each in kept]
+    child = os.fork()
+    if child == 0:
+        del kept, expected
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert all(lies_in_a_slot(each.made) for each in kept)
+    assert all(np.array_equal(a.made, b) for a, b in zip(kept, expected, strict=True))
+
+
 def test_batches_that_outlive_everything_say_nothing_at_exit(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

@@ -1,4 +1,4 @@
-"""Pools: who prepares batches ahead: threads of the run's own, or a user's executor."""
+"""Pools: who prepares batches ahead: threads or processes of the run's own, or a user's executor."""
 
 from __future__ import annotations
 

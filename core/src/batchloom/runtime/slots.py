@@ -66,7 +66,8 @@ class Slot:
         except BaseException:
             os.close(self._file)
             raise
-        path = f"/proc/{os.getpid()}/fd/{self._file}"
+        self._owner = os.getpid()
+        path = f"/proc/{self._owner}/fd/{self._file}"
         self.address = Address(path, (found.st_dev, found.st_ino), size)
 
     # Bound here, because a batch may be dropped when the interpreter has already taken modules apart.
@@ -75,11 +76,12 @@ class Slot:
         unused: bool,
         _truncate: Callable[[int, int], None] = os.ftruncate,
         _close: Callable[[int], None] = os.close,
+        _process: Callable[[], int] = os.getpid,
     ) -> None:
         """Give the memory back: at once if it is unused, else when nobody has it mapped any more."""
         if self.memory is not None:
             self.memory = None
-            if unused:
+            if unused and _process() == self._owner:  # what a fork does not use, its parent may
                 _truncate(self._file, 0)
             _close(self._file)
 
@@ -128,12 +130,14 @@ class Slots:
     def wants(self, size: int) -> None:
         """Make new slots large enough for this many bytes."""
         if size > self._size:
-            self._size = -(-size * 5 // 4 // mmap.PAGESIZE) * mmap.PAGESIZE
+            self._size = 1 << (2 * size - 1).bit_length()
 
     def lend(self, slot: Slot, pieces: Sequence[Piece]) -> list[memoryview]:
         """Give the arrays in a slot to the consumer; when it has dropped the last one, the slot is free."""
-        assert slot.memory is not None
-        whole = np.frombuffer(slot.memory, np.uint8)
+        memory = slot.memory
+        if memory is None:
+            raise RuntimeError("the run is over")
+        whole = np.frombuffer(memory, np.uint8)
         parts = [whole.data[each.start : each.start + each.size] for each in pieces]
         if len(self._lent) >= self._most_lent or not parts:
             parts = [np.array(each, np.uint8).data for each in parts]
@@ -151,10 +155,12 @@ class Slots:
         self._close(slot, unused=False)
 
     def close(self) -> None:
-        """Let go of what is free, now and later; what is lent stays as it is."""
+        """Let go of all slots, but of those that are lent when they come back."""
         self._closed = True
         while slot := self._pop():
             self._close(slot, unused=True)
+        for slot in self._known - self._lent:
+            self.forget(slot)
 
     def _back(self, slot: Slot) -> None:
         del _leases[slot]
