@@ -210,15 +210,6 @@ def row_count(value: Any) -> int | None:
         return None
 
 
-def selected(which: Any, length: int) -> Positions:
-    """Give the positions that an array of int, a boolean mask or a slice selects of so many rows."""
-    if not isinstance(which, slice):
-        which = np.asarray(which)
-        which = which.astype(np.intp) if which.size == 0 else which  # an empty list is of floats
-    positions: Positions = np.arange(length)[which]
-    return positions
-
-
 def take_rows(value: Any, positions: Positions) -> Any:
     """Gather rows of a component's value by position, whatever its kind."""
     return None if value is None else as_column("", value).take(positions)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,10 @@ class Schedule:
         self._batches = 0
         self._since = time.monotonic()
 
+    def begin(self, batches: int) -> None:
+        """Count from here."""
+        self._batches, self._since = batches, time.monotonic()
+
     def due(self, batches: int, epoch_ended: bool) -> bool:
         """Tell whether a checkpoint is due, and begin anew if it is."""
         if isinstance(self._every, str):
@@ -63,7 +68,7 @@ class Schedule:
         else:
             due = time.monotonic() - self._since >= self._every.total_seconds()
         if due:
-            self._batches, self._since = batches, time.monotonic()
+            self.begin(batches)
         return due
 
 
@@ -95,11 +100,29 @@ class Checkpoints:
         epoch_ended : bool
             Whether this is the end of an epoch.
         """
-        # What a rebatch holds back belongs to batches that are not done: at an epoch's end it is empty.
-        possible = epoch_ended or len(self._run.plan.stages) == 1
         number = place.epoch * batches + place.batch
-        if possible and number != self._written and self._schedule.due(number, epoch_ended):
+        possible = self._is_possible(epoch_ended) and number != self._written
+        if possible and self._schedule.due(number, epoch_ended):
             self.write(place, batches, finished=False)
+
+    def write_last(self, place: Place, batches: int, epoch_ended: bool) -> None:
+        """Write a checkpoint now, because the run has to end, or say why there is none of this place."""
+        if place.epoch * batches + place.batch == self._written:
+            return
+        if self._is_possible(epoch_ended):
+            self.write(place, batches, finished=False)
+        else:
+            last = f"the one after batch {self._written}" if self._written else "none yet"
+            warnings.warn(
+                "SIGTERM: a pipeline that rebatches is kept at the ends of epochs only, so there is no "
+                f"checkpoint of batch {place.batch} of epoch {place.epoch}. The last one is {last}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _is_possible(self, epoch_ended: bool) -> bool:
+        # What a rebatch holds back belongs to batches that are not done: at an epoch's end it is empty.
+        return epoch_ended or len(self._run.plan.stages) == 1
 
     def write(self, place: Place, batches: int, finished: bool) -> None:
         """Write a checkpoint."""
@@ -132,7 +155,8 @@ class Checkpoints:
     def _models(self) -> dict[str, ModelHandle]:
         """Find the models that a resumed run needs: its own, and imported ones that it trains."""
         run = self._run
-        trained = {each.name for each in run.plan.trainings}
+        # An action may train one that no step trains.
+        trained = {each.name for each in run.plan.trainings} | set(run.begun)
         own = {n for n, each in run.definition.models.items() if isinstance(each, DeclareModel)}
         there = {name: run.state.find(name) for name in run.definition.models}
         return {n: each for n, each in there.items() if each is not None and n in own | trained}
@@ -157,6 +181,8 @@ class Checkpoints:
                     f"{path} was made by another run than this one. {'; '.join(unlike)}. Give back what it "
                     "was made with, or another folder"
                 )
+        self._written = files.number_of(path)
+        self._schedule.begin(self._written)
         return Restored(path, content)
 
 
@@ -186,14 +212,15 @@ class Restored:
     def restore(self, run: Run) -> None:
         """Give the run's pipeline the state that was kept."""
         with files.opened(self.path) as folder:
-            for at, name in enumerate(self.content["variables"]):
-                run.state.variables[name] = read_plain(folder / f"variable-{at}")
             for call, gathered in zip(
                 run.plan.evaluations, read_plain(folder / "evaluations"), strict=True
             ):
                 call.gathered = gathered
             for at, (name, config) in enumerate(self.content["models"].items()):
                 self._restore_model(run, _handle(run, name, config), folder / f"model-{at}")
+            # After the models: to make one, a batch is prepared again, whose actions may write variables.
+            for at, name in enumerate(self.content["variables"]):
+                run.state.variables[name] = read_plain(folder / f"variable-{at}")
         run.state.failures = [_restored_failure(each) for each in self.content["failures"]]
 
     def _restore_model(self, run: Run, handle: ModelHandle, folder: Path) -> None:
@@ -277,7 +304,7 @@ def _handle(run: Run, name: str, config: Mapping[str, Any] | None) -> ModelHandl
     options = dict(declared.spec.config if config is None else config)
     handle = declared.spec.live(options, model_seed(run.seed, name))
     if getattr(declared.spec.model_class, "load_needs_build", True) or not options.get("load"):
-        handle.build((), {"pipeline": RunningPipeline(run.state), "batch": run.first_batch()})
+        handle.build((), {"pipeline": RunningPipeline(run.state), "batch": run.first_batch(name)})
     run.state.handles[name] = handle
     return handle
 
