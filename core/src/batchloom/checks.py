@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from batchloom.actions import action_mark, action_names
@@ -39,7 +38,6 @@ from batchloom.steps import (
 JOIN_LAST = "join must be followed by an action, which gets the joined batches"
 
 
-@dataclass
 class Known:
     """The names there are at one place of a pipeline.
 
@@ -51,14 +49,17 @@ class Known:
     variables, models : set of str
     """
 
-    components: list[str]
-    open: bool = False
-    variables: set[str] = field(default_factory=set)
-    models: set[str] = field(default_factory=set)
+    def __init__(self, components: Iterable[str]) -> None:
+        self.components = list(components)
+        self.open = False
+        self.variables: set[str] = set()
+        self.models: set[str] = set()
 
     def copied(self) -> Known:
         """Make a copy to which more can be added."""
-        return Known(self.components.copy(), self.open, self.variables.copy(), self.models.copy())
+        made = Known(self.components)
+        made.open, made.variables, made.models = self.open, {*self.variables}, {*self.models}
+        return made
 
 
 def check_definition(definition: Definition) -> Known:
@@ -75,7 +76,7 @@ def check_definition(definition: Definition) -> Known:
         For the first step that names something that is not there, or not there yet.
     """
     assert definition.dataset is not None
-    return check_added(definition, Known(list(definition.dataset.components)), 0)
+    return check_added(definition, Known(definition.dataset.components), 0)
 
 
 def check_added(definition: Definition, before: Known, checked: int) -> Known:
