@@ -70,8 +70,9 @@ class Pipeline(Builder):
             Leave out a last batch that is not full.
         prefetch : int, default 0
             How many batches are prepared ahead, in threads. The result is the same.
-        executor : concurrent.futures.Executor, optional
-            Prepares batches there instead: threads, or processes that are spawned.
+        executor : int or concurrent.futures.Executor, optional
+            Prepares batches there instead: so many worker processes, spawned for this run, or an
+            executor of threads or of processes that are spawned.
         seed : int, optional
             What every random number of the run comes from. Default: the int given as `shuffle`, else a
             fresh one, which `seed` tells afterwards.

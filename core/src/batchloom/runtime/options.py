@@ -33,7 +33,7 @@ class RunKeywords(TypedDict, total=False):
     n_epochs: int | None
     drop_last: bool
     prefetch: int
-    executor: Executor | None
+    executor: Executor | int | None
     seed: int | None
     bar: bool
     on_error: str
@@ -54,7 +54,7 @@ class RunOptions(Record):
     n_epochs: int | None = 1
     drop_last: bool = False
     prefetch: int = 0
-    executor: Executor | None = None
+    executor: Executor | int | None = None
     seed: int | None = None
     bar: bool = False
     on_error: str = "raise"
@@ -81,10 +81,7 @@ class RunOptions(Record):
         for name, choices in CHOICES.items():
             _check_choice(name, getattr(self, name), choices)
         self._check_checkpoint()
-        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
-            raise DefinitionError(
-                f"executor={self.executor!r} has no submit(): give an executor as in concurrent.futures"
-            )
+        _check_executor(self.executor)
 
     def _check_checkpoint(self) -> None:
         if self.checkpoint is not None:
@@ -141,6 +138,16 @@ class RunOptions(Record):
 def check_batch_size(size: object) -> int:
     """Return a batch size as an int, or refuse it."""
     return _check_count("batch_size", size, least=1)
+
+
+def _check_executor(executor: object) -> None:
+    if executor is None or callable(getattr(executor, "submit", None)):
+        return
+    if not isinstance(executor, numbers.Integral) or isinstance(executor, bool) or executor < 1:
+        raise DefinitionError(
+            f"executor={executor!r}: give a number of worker processes, 1 or more, or an executor as in "
+            "concurrent.futures, which has submit()"
+        )
 
 
 def _check_choice(name: str, value: object, choices: tuple[str | None, ...]) -> None:
