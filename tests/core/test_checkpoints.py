@@ -234,6 +234,63 @@ def test_an_imported_model_that_only_an_action_trains_is_kept(tmp_path):
     assert made().resume(tmp_path).models["m"].mean.tobytes() == whole
 
 
+def test_what_a_partner_has_come_to_is_kept(tmp_path):
+    def made():
+        partner = dataset().p.init_model("dynamic", Running, "m").init_variable("n", 0).count()
+        more = dataset().p.merge(partner.train_inside())
+        return dataset().p.init_variable("n", 0).noise().maybe_stop().join(more).add_first()
+
+    def dataset():
+        return Dataset(data={"x": X}, batch_class=Joining)
+
+    def batches(made, **options):
+        return [each.x.tobytes() for each in made.gen_batch(7, shuffle=5, n_epochs=3, **options)]
+
+    whole = batches(made())
+    for at in (4, 9, 20):
+        stopped(made(), at, tmp_path, checkpoint_every=1)
+    assert batches(made(), checkpoint=tmp_path) == whole[20:]
+
+
+class Joining(Noisy):
+    components = "x"
+
+    @action
+    def count(self):
+        self.pipeline.inc_variable("n")
+        return self
+
+    @action
+    def add_first(self, other):
+        self.x = self.x + other.x[: self.size]
+        return self
+
+
+class Ending(Running):
+    """Asks for the end in the second epoch, and remembers whether it was told of it."""
+
+    may_stop_training = True
+
+    def _end_epoch(self, epoch, last):
+        self.mean = self.mean + last
+        self.stop_training = epoch == self.config["at"]
+
+
+def test_models_get_their_end_of_epoch_in_the_order_in_which_they_began(tmp_path):
+    def made():
+        dataset = Dataset(data={"x": X}, batch_class=Noisy)
+        made = dataset.p.init_model("dynamic", Ending, "second", {"at": 9})
+        made = made.init_model("dynamic", Ending, "first", {"at": 1}).maybe_stop()
+        return made.train_model("first", x="x").train_model("second", x="x")
+
+    def means(done):
+        return [each.mean.tobytes() for each in done.models.values()]
+
+    whole = means(made().run(7, shuffle=5, n_epochs=3))
+    stopped(made(), 20, tmp_path, checkpoint_every=3)
+    assert means(made().resume(tmp_path)) == whole
+
+
 def test_a_fresh_seed_is_kept(tmp_path):
     Noisy.stop_at = 20
     first = pipeline()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Partner:
     """Another pipeline, made ready to work on single batches."""
 
-    def __init__(self, pipeline: Builder, watch: bool) -> None:
+    def __init__(self, pipeline: Builder, around: Surrounding) -> None:
         from batchloom.runtime.plan import compile_plan
 
         definition = pipeline._definition
@@ -34,8 +34,10 @@ class Partner:
         self._state = pipeline._state
         self._state.variables.begin_run()
         self._state.import_models()
-        stage = compile_plan(definition, False, lambda each: False, watch).stages[0]
-        self.operations = [*stage.prepare, *stage.act]
+        plan = compile_plan(definition, False, lambda each: False, around.watch)
+        self.operations = [*plan.stages[0].prepare, *plan.stages[0].act]
+        states = (self._state, *plan.partners)
+        around.partners += [each for each in states if each not in around.partners]
         self._latest: tuple[object, Positions | None] = None, None
 
     def __call__(self, batch: Batch, joined: Batch) -> Batch:
@@ -67,7 +69,7 @@ class Partner:
 
 def joining(step: JoinStep, around: Surrounding) -> Operation:
     """Make the operation of ``join``: batches with the same ids, for the next action."""
-    partners = [Partner(each, around.watch) for each in step.pipelines]
+    partners = [Partner(each, around) for each in step.pipelines]
 
     def call(batch: Batch) -> Batch:
         ids = batch.indices
@@ -86,7 +88,7 @@ def merging(step: MergeStep, around: Surrounding) -> Operation:
     A partner has batches of the same size as the pipeline, shuffled if the run is (from a seed of its
     own), and begins again when its items are used up.
     """
-    partners = [Partner(each, around.watch) for each in step.pipelines]
+    partners = [Partner(each, around) for each in step.pipelines]
     rebatched = around.rebatched
 
     def call(batch: Batch) -> Batch:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchloom.actions import action_mark
 from batchloom.batch import Batch
@@ -34,6 +34,9 @@ from batchloom.steps import (
     VariableStep,
     WriteVariable,
 )
+
+if TYPE_CHECKING:
+    from batchloom.runtime.state import State
 
 NOTHING = Declaration()
 
@@ -66,10 +69,13 @@ class Plan:
     stages : list of StagePlan
     calls : list of ModelCall
         All calls of models, for what a run does with them besides.
+    partners : list of State
+        The states of the pipelines that are joined or merged in.
     """
 
     stages: list[StagePlan]
     calls: list[ModelCall]
+    partners: list[State]
 
     @property
     def trainings(self) -> list[TrainCall]:
@@ -97,6 +103,8 @@ class Surrounding:
         The models that steps train, or hand to actions.
     calls : list of ModelCall
         Filled while compiling.
+    partners : list of State
+        Filled while compiling.
     rebatched : int or None
         The size of the batches where compiling has come to, unless it is the run's batch size.
     watch : bool
@@ -108,6 +116,7 @@ class Surrounding:
     written: set[str] = field(default_factory=set)
     trained: set[str] = field(default_factory=set)
     calls: list[ModelCall] = field(default_factory=list)
+    partners: list[State] = field(default_factory=list)
     rebatched: int | None = None
     watch: bool = False
 
@@ -161,7 +170,7 @@ def compile_plan(
     shared_locks = _locks_of_several([each for _, each in stages])
     parted = [_part(ops, shared_locks, ahead, acts, around) for _, ops in stages]
     plans = [StagePlan(*both, size) for (size, _), both in zip(stages, parted, strict=True)]
-    return Plan(plans, around.calls)
+    return Plan(plans, around.calls, around.partners)
 
 
 def expand(steps: Sequence[Step]) -> Iterator[Step]:
