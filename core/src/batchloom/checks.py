@@ -12,6 +12,7 @@ from batchloom.dataset import Dataset
 from batchloom.definition import Declaration, DeclareModel, DeclareVariable, Definition, ImportModel
 from batchloom.errors import (
     DefinitionError,
+    TemplateError,
     UnknownActionError,
     UnknownComponentError,
     UnknownModelError,
@@ -30,6 +31,7 @@ from batchloom.steps import (
     ModelStep,
     RebatchStep,
     Step,
+    TrainStep,
     VariableStep,
     WriteVariable,
     flatten,
@@ -147,6 +149,27 @@ def check_import(name: str, definition: Definition) -> None:
         raise UnknownModelError(
             "model", name, definition.models, "in the pipeline that it is to be imported from"
         )
+
+
+def check_partner(pipeline: Any, verb: str) -> None:
+    """Refuse what cannot be joined or merged with.
+
+    Raises
+    ------
+    DefinitionError, TemplateError
+    """
+    definition = getattr(pipeline, "_definition", None)
+    if not isinstance(definition, Definition):
+        raise DefinitionError(f"{verb} takes pipelines, not {pipeline!r}")
+    if definition.dataset is None:
+        raise TemplateError(
+            f"{verb}: the other pipeline is a template; link it: template << dataset"
+        )
+    for step in definition.all_steps():
+        if isinstance(step, (RebatchStep, TrainStep, EvaluateStep)):
+            raise DefinitionError(
+                f"{verb}: the other pipeline has the step {step.describe()}, which needs a run of its own"
+            )
 
 
 def check_shape(steps: Sequence[Step]) -> None:
