@@ -107,6 +107,8 @@ class Surrounding:
         Filled while compiling.
     rebatched : int or None
         The size of the batches where compiling has come to, unless it is the run's batch size.
+    watch : bool
+        Whether steps are watched for what makes a run not repeatable.
     """
 
     definition: Definition
@@ -116,12 +118,13 @@ class Surrounding:
     calls: list[ModelCall] = field(default_factory=list)
     partners: list[State] = field(default_factory=list)
     rebatched: int | None = None
+    watch: bool = False
 
     @classmethod
-    def of(cls, definition: Definition) -> Surrounding:
+    def of(cls, definition: Definition, watch: bool = False) -> Surrounding:
         """Look at all steps of a definition."""
         dataset = definition.dataset
-        around = cls(definition, dataset.components if dataset is not None else ())
+        around = cls(definition, dataset.components if dataset is not None else (), watch=watch)
         for step in definition.all_steps():
             if isinstance(step, WriteVariable):
                 around.written.add(step.name)
@@ -137,7 +140,9 @@ class Surrounding:
         return around
 
 
-def compile_plan(definition: Definition, ahead: bool, acts: Callable[[Operation], bool]) -> Plan:
+def compile_plan(
+    definition: Definition, ahead: bool, acts: Callable[[Operation], bool], watch: bool = False
+) -> Plan:
     """Compile a definition.
 
     Parameters
@@ -148,8 +153,10 @@ def compile_plan(definition: Definition, ahead: bool, acts: Callable[[Operation]
         Whether batches are prepared ahead, so that it pays to gather early what is read late.
     acts : callable
         Tells of an operation whether it acts in order even if it uses nothing shared.
+    watch : bool
+        Whether steps are watched for what makes a run not repeatable.
     """
-    around = Surrounding.of(definition)
+    around = Surrounding.of(definition, watch)
     compiled: dict[Step, Operation] = {}
     stages: list[tuple[int | None, list[Operation]]] = [(None, [])]
     for step in expand(definition.steps):
@@ -178,6 +185,15 @@ def expand(steps: Sequence[Step]) -> Iterator[Step]:
 
 def compile_step(step: Step, around: Surrounding) -> Operation:
     """Make the operation of one step."""
+    made = _compile(step, around)
+    if not around.watch or isinstance(step, (ChanceStep, JoinStep, MergeStep)):
+        return made  # of those that hold others, the others are watched
+    from batchloom.runtime.watching import watched
+
+    return watched(made)
+
+
+def _compile(step: Step, around: Surrounding) -> Operation:
     if isinstance(step, ModelStep):
         call = CALLS[type(step)](step, around)
         around.calls.append(call)
