@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from batchloom.actions import action
-from batchloom.columns import as_column, row_count, selected, stack_rows, take_rows
+from batchloom.columns import as_column, row_count, stack_rows, take_rows
 from batchloom.errors import ActionError, DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, Ids
 from batchloom.ordering import Positions
+from batchloom.positions import selected
 from batchloom.randomness import BATCH, fresh_seed, generator
 from batchloom.rows import Rows
 

@@ -42,12 +42,17 @@ class ArrayColumn:
         self._data = data
         # A memory map's own methods make subclass instances, at several times the price.
         self._array = data if _is_masked(data) else np.asarray(data)
+        self._in_rows = self._array.flags.c_contiguous and self._array.flags.aligned
 
     def __len__(self) -> int:
         return len(self._array)
 
     def take(self, positions: Positions) -> Any:
-        return self._array.take(positions, axis=0)
+        if self._in_rows:
+            return self._array.take(positions, axis=0)
+        # NumPy's take would first copy the whole of an array whose rows do not lie one behind the other.
+        taken = self._array[positions]
+        return taken if _is_masked(taken) else np.ascontiguousarray(taken)
 
     def rows(self, start: int, stop: int, copy: bool = True) -> Any:
         view = self._array[start:stop]
@@ -224,15 +229,6 @@ def row_count(value: Any) -> int | None:
         return len(value)
     except TypeError:
         return None
-
-
-def selected(which: Any, length: int) -> Positions:
-    """Give the positions that an array of int, a boolean mask or a slice selects of so many rows."""
-    if not isinstance(which, slice):
-        which = np.asarray(which)
-        which = which.astype(np.intp) if which.size == 0 else which  # an empty list is of floats
-    positions: Positions = np.arange(length)[which]
-    return positions
 
 
 def take_rows(value: Any, positions: Positions) -> Any:

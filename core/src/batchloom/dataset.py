@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from batchloom.batch import Batch, check_component_name, component_names
-from batchloom.columns import Column, as_column, selected
+from batchloom.columns import Column, as_column
 from batchloom.errors import DataError, UnknownComponentError
-from batchloom.index import DatasetIndex, as_index
+from batchloom.index import DatasetIndex, as_index, parts
 from batchloom.ordering import Positions, Shuffle, blocks_of, make_order
+from batchloom.positions import Numbers, composed, selected, spread
 from batchloom.rows import Rows
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Dataset:
         self.components = tuple(dict.fromkeys([*component_names(batch_class), *self.columns]))
         for name in self.components:
             check_component_name(name, batch_class)
-        self._rows: Positions | None = None
+        self._rows: Numbers | None = None
         self._parts: dict[str, Dataset] = {}
 
     @classmethod
@@ -175,11 +176,10 @@ class Dataset:
             This dataset, with its parts made anew.
         """
         blocks = blocks_of(shuffle)
-        if blocks is None:
-            parts = self.index.split_positions(shares, shuffle)
-        else:
-            parts = self._split_by_blocks(shares, blocks)
-        self._parts = {name: self.subset(positions) for name, positions in parts.items()}
+        made = (
+            parts(len(self), shares, shuffle) if blocks is None else self._by_blocks(shares, blocks)
+        )
+        self._parts = {name: self.subset(positions) for name, positions in made.items()}
         return self
 
     @property
@@ -210,12 +210,12 @@ class Dataset:
         IndexError
             For positions that are not there.
         """
-        positions = selected(positions, len(self))
+        where = positions if isinstance(positions, slice) else selected(positions, len(self))
         part = object.__new__(type(self))
-        part.__dict__.update(self.__dict__, index=self.index.subset(positions), _parts={})
+        part.__dict__.update(self.__dict__, index=self.index.subset(where), _parts={})
         part.__dict__.pop("_iteration", None)
         part.__dict__.pop("_kept_windows", None)
-        part._rows = self.rows_of(positions)
+        part._rows = composed(range(len(self)) if self._rows is None else self._rows, where)
         return part
 
     def column(self, name: str) -> Any:
@@ -237,22 +237,22 @@ class Dataset:
         if name not in self.columns:
             raise UnknownComponentError("column", name, self.columns, "of this dataset")
         column = self.columns[name]
-        return column.whole() if self._rows is None else column.take(self._rows)
+        return column.whole() if self._rows is None else _rows_of(column, self._rows)
 
     @property
-    def own_rows(self) -> Positions | None:
+    def own_rows(self) -> Numbers | None:
         """Which rows of the columns its items are; None for all of them, in order."""
         return self._rows
 
     def rows_of(self, positions: Positions) -> Positions:
         """Say which rows of the columns hold the items at some positions."""
-        return positions if self._rows is None else self._rows[positions]
+        return positions if self._rows is None else spread(composed(self._rows, positions))
 
     def gather(self, name: str, where: Positions | slice) -> Any:
         """Gather rows of a column, by position in this dataset."""
         column = self.columns[name]
         if self._rows is not None:
-            return column.take(self._rows[where])
+            return _rows_of(column, composed(self._rows, where), self.copy)
         if isinstance(where, slice):
             return column.rows(where.start, where.stop, self.copy)
         return column.take(where)
@@ -261,16 +261,16 @@ class Dataset:
         """Make the batch of the items at some positions."""
         return self.batch_class(Rows.at(self, positions), 0, len(positions), self.components)
 
-    def _split_by_blocks(
+    def _by_blocks(
         self, shares: float | Sequence[float], blocks: BlockShuffle
     ) -> dict[str, Positions]:
+        """Deal out whole blocks; each part keeps its items in order."""
         from batchloom.windows import make_windows
 
-        order = make_order(len(self), blocks)[0]
-        windows = make_windows(self, order)
-        drawn = np.arange(0) if windows is None else windows.epoch(0).items()
-        parts = self.index.split_positions(shares, lambda positions: drawn)
-        return {name: np.sort(positions) for name, positions in parts.items()}
+        windows = make_windows(self, make_order(len(self), blocks)[0])
+        dealt = np.arange(0) if windows is None else windows.epoch(0).items()
+        made = self.index.split_positions(shares, lambda positions: dealt)
+        return {name: np.sort(positions) for name, positions in made.items()}
 
     def _part(self, name: str) -> Dataset:
         if name not in self._parts:
@@ -284,6 +284,12 @@ class Dataset:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _parts={})
+
+
+def _rows_of(column: Column, rows: Numbers, copy: bool = True) -> Any:
+    if isinstance(rows, range) and rows.step == 1:
+        return column.rows(rows.start, rows.start + len(rows), copy)
+    return column.take(spread(rows))
 
 
 def _as_columns(data: Any, batch_class: type[Batch]) -> dict[str, Column]:

@@ -1,7 +1,8 @@
 """Rows: the share of a dataset that one or several consecutive batches are made of.
 
 Components are gathered when they are first asked for. Several small batches share one gather, because
-most of its price is set-up: each of them gets a view of its own rows, which no other batch sees.
+most of its price is set-up: each of them gets a view of its own rows, which no other batch sees. Large
+ones are gathered one by one, so that each stays in the processor's cache.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from batchloom.columns import ArrayColumn
 from batchloom.index import Ids
 from batchloom.ordering import Positions
 
 if TYPE_CHECKING:
     from batchloom.dataset import Dataset
+
+
+SHARED_BYTES = 1 << 20
+"""Batches share a gather that is no larger than this."""
 
 
 class Rows:
@@ -79,17 +83,27 @@ class Rows:
         """Tell whether the dataset has a column of that name."""
         return name in self._gathered or name in self._dataset().columns
 
+    def shares(self, name: str) -> bool:
+        """Tell whether one gather of a component serves all batches of these rows."""
+        row_bytes = getattr(
+            self._dataset().columns[name], "row_bytes", None
+        )  # known of arrays only
+        return row_bytes is not None and self.length * row_bytes <= SHARED_BYTES
+
     def component(self, name: str, start: int, stop: int) -> Any:
         """Gather one component of items ``start .. stop - 1``; the result belongs to the caller."""
         shared = self._gathered.get(name)
         if shared is None:
-            dataset = self._dataset()
-            if stop - start == self.length or not isinstance(dataset.columns[name], ArrayColumn):
-                return dataset.gather(name, self.where(start, stop))
+            if stop - start == self.length or not self.shares(name):
+                return self.gather(name, start, stop)
             # setdefault: batches of these rows may be in two threads, and must end up with one array.
-            whole = dataset.gather(name, self.where(0, self.length))
+            whole = self.gather(name, 0, self.length)
             shared = self._gathered.setdefault(name, whole)
         return shared[start:stop]
+
+    def gather(self, name: str, start: int, stop: int) -> Any:
+        """Gather one component of items ``start .. stop - 1``, for them alone."""
+        return self._dataset().gather(name, self.where(start, stop))
 
     def __getstate__(self) -> tuple[int, int, Positions | None]:
         # Only pickled on the way to and from worker processes, which have the dataset already.

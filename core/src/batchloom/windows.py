@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from batchloom.ordering import Order, Positions
+from batchloom.positions import Numbers, spread
 from batchloom.randomness import ORDER, generator
 from batchloom.stored import is_stored
 
@@ -58,14 +59,14 @@ class Layout:
 
     @classmethod
     def of(
-        cls, length: int, rows: Positions | None, bounds: Positions | None, block_rows: int
+        cls, length: int, rows: Numbers | None, bounds: Positions | None, block_rows: int
     ) -> Layout:
         """Lay out so many items.
 
         Parameters
         ----------
         length : int
-        rows : array of int or None
+        rows : array of int, range or None
             The row of each item; None if item i is row i.
         bounds : array of int or None
             Where the data's own blocks begin and end.
@@ -78,8 +79,9 @@ class Layout:
             if bounds is None:
                 return cls(even, first)
             return cls(np.unique(np.clip(bounds - first, 0, length)), first)
-        items = np.argsort(rows)
-        ascending = rows[items]
+        scattered = spread(rows)
+        items = np.argsort(scattered)
+        ascending = scattered[items]
         cuts = even if bounds is None else np.unique(np.searchsorted(ascending, bounds))
         return cls(cuts, 0, items, ascending)
 
@@ -285,8 +287,10 @@ def row_bytes_of(dataset: Dataset) -> int:
     return max(1, sum(sizes) if sizes else 8)
 
 
-def is_consecutive(rows: Positions) -> bool:
+def is_consecutive(rows: Numbers) -> bool:
     """Tell whether rows follow each other without a gap."""
+    if isinstance(rows, range):
+        return rows.step == 1
     return bool(len(rows)) and bool(np.all(np.diff(rows) == 1))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchloom.actions import action_mark
 from batchloom.batch import Batch
@@ -34,6 +34,9 @@ from batchloom.steps import (
     VariableStep,
     WriteVariable,
 )
+
+if TYPE_CHECKING:
+    from batchloom.runtime.state import State
 
 NOTHING = Declaration()
 
@@ -66,10 +69,13 @@ class Plan:
     stages : list of StagePlan
     calls : list of ModelCall
         All calls of models, for what a run does with them besides.
+    partners : list of State
+        The states of the pipelines that are joined or merged in.
     """
 
     stages: list[StagePlan]
     calls: list[ModelCall]
+    partners: list[State]
 
     @property
     def trainings(self) -> list[TrainCall]:
@@ -97,8 +103,12 @@ class Surrounding:
         The models that steps train, or hand to actions.
     calls : list of ModelCall
         Filled while compiling.
+    partners : list of State
+        Filled while compiling.
     rebatched : int or None
         The size of the batches where compiling has come to, unless it is the run's batch size.
+    watch : bool
+        Whether steps are watched for what makes a run not repeatable.
     """
 
     definition: Definition
@@ -106,13 +116,15 @@ class Surrounding:
     written: set[str] = field(default_factory=set)
     trained: set[str] = field(default_factory=set)
     calls: list[ModelCall] = field(default_factory=list)
+    partners: list[State] = field(default_factory=list)
     rebatched: int | None = None
+    watch: bool = False
 
     @classmethod
-    def of(cls, definition: Definition) -> Surrounding:
+    def of(cls, definition: Definition, watch: bool = False) -> Surrounding:
         """Look at all steps of a definition."""
         dataset = definition.dataset
-        around = cls(definition, dataset.components if dataset is not None else ())
+        around = cls(definition, dataset.components if dataset is not None else (), watch=watch)
         for step in definition.all_steps():
             if isinstance(step, WriteVariable):
                 around.written.add(step.name)
@@ -128,7 +140,9 @@ class Surrounding:
         return around
 
 
-def compile_plan(definition: Definition, ahead: bool, acts: Callable[[Operation], bool]) -> Plan:
+def compile_plan(
+    definition: Definition, ahead: bool, acts: Callable[[Operation], bool], watch: bool = False
+) -> Plan:
     """Compile a definition.
 
     Parameters
@@ -139,8 +153,10 @@ def compile_plan(definition: Definition, ahead: bool, acts: Callable[[Operation]
         Whether batches are prepared ahead, so that it pays to gather early what is read late.
     acts : callable
         Tells of an operation whether it acts in order even if it uses nothing shared.
+    watch : bool
+        Whether steps are watched for what makes a run not repeatable.
     """
-    around = Surrounding.of(definition)
+    around = Surrounding.of(definition, watch)
     compiled: dict[Step, Operation] = {}
     stages: list[tuple[int | None, list[Operation]]] = [(None, [])]
     for step in expand(definition.steps):
@@ -154,7 +170,7 @@ def compile_plan(definition: Definition, ahead: bool, acts: Callable[[Operation]
     shared_locks = _locks_of_several([each for _, each in stages])
     parted = [_part(ops, shared_locks, ahead, acts, around) for _, ops in stages]
     plans = [StagePlan(*both, size) for (size, _), both in zip(stages, parted, strict=True)]
-    return Plan(plans, around.calls)
+    return Plan(plans, around.calls, around.partners)
 
 
 def expand(steps: Sequence[Step]) -> Iterator[Step]:
@@ -169,6 +185,15 @@ def expand(steps: Sequence[Step]) -> Iterator[Step]:
 
 def compile_step(step: Step, around: Surrounding) -> Operation:
     """Make the operation of one step."""
+    made = _compile(step, around)
+    if not around.watch or isinstance(step, (ChanceStep, JoinStep, MergeStep)):
+        return made  # of those that hold others, the others are watched
+    from batchloom.runtime.watching import watched
+
+    return watched(made)
+
+
+def _compile(step: Step, around: Surrounding) -> Operation:
     if isinstance(step, ModelStep):
         call = CALLS[type(step)](step, around)
         around.calls.append(call)

@@ -10,27 +10,26 @@ import weakref
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from batchloom.batch import Batch
 from batchloom.definition import Definition
-from batchloom.errors import SkipBatch
+from batchloom.errors import SkipBatch, WorkerError
 from batchloom.models import lifecycle
 from batchloom.models.runs import PipelineRun, doing
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
-from batchloom.runtime.operations import origin_of, perform, traceback_taken
+from batchloom.runtime.operations import origin_of, traceback_taken
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
 from batchloom.runtime.pools import acts_here, check_executor, depth_of, is_elsewhere, make_pool
 from batchloom.runtime.progress import Bar
 from batchloom.runtime.rebatching import Rebatcher
-from batchloom.runtime.source import DatasetPortion, EpochEnd, Place, RunEnd, Source
+from batchloom.runtime.source import EpochEnd, Place, RunEnd, Source
 from batchloom.runtime.stages import Stage
-from batchloom.runtime.state import Failure, State
-from batchloom.runtime.view import RunningPipeline
+from batchloom.runtime.state import Failure, State, one_too_many
 from batchloom.runtime.work import Pool, Preparation
 from batchloom.stored import is_stored
 
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from batchloom.models.protocol import RunInfo
     from batchloom.runtime.checkpoint import Checkpoints, Restored
     from batchloom.runtime.reading import WindowReader
+    from batchloom.runtime.sigterm import Sigterm
 
 _open_runs: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
 
@@ -68,6 +68,10 @@ class Run:
     def __init__(self, definition: Definition, state: State, options: RunOptions) -> None:
         assert definition.dataset is not None
         check_executor(options.executor)
+        if (
+            options.debug
+        ):  # generators of the whole process are watched: one batch at a time changes them
+            options = replace(options, prefetch=0, executor=None)
         self.definition = definition
         self._dataset = definition.dataset
         self.state = state
@@ -79,12 +83,13 @@ class Run:
         self._checkpoints: Checkpoints | None = None
         self._restored: Restored | None = None
         self._epoch_ended = False
+        self._sigterm = _sigterm() if options.on_sigterm is not None else None
         if options.checkpoint is not None:
             self._find_checkpoint(options.checkpoint)
         self._place = Place() if self._restored is None else self._restored.place
         state.import_models()
         ahead = depth_of(options) > 0
-        self.plan = compile_plan(definition, ahead, acts_here(options.executor))
+        self.plan = compile_plan(definition, ahead, acts_here(options.executor), options.debug)
         self._reader = self._make_reader(self._monitor)
         self._source = self._make_source(self._place, self._reader)
         self._seen = PipelineRun(
@@ -112,6 +117,8 @@ class Run:
         finished = self._source.epochs == 0
         pool = None
         try:
+            if self._sigterm is not None:
+                self._sigterm.begin()
             if self._seen.models:
                 lifecycle.begin_run(self._seen)
             with doing(self._seen):
@@ -121,14 +128,26 @@ class Run:
             while not finished:
                 self._keep(stage)
                 with doing(self._seen):
-                    item, finished = self._advance(stage)
+                    item, finished = self._next(stage)
                 if isinstance(item, Batch):
                     self._bar.batch(item.epoch, self._source.epochs)
                     yield item
             if self._checkpoints is not None:
                 self._checkpoints.write(self._place, self._source.batches, finished=True)
+            if self._sigterm is not None and self._sigterm.has_come:
+                self._sigterm.exit()
         finally:
             self._close(pool, finished)
+
+    def _next(self, stage: Stage) -> tuple[Batch | EpochEnd | RunEnd, bool]:
+        """Go on, unless SIGTERM has ended the workers too: then nothing was done since the last batch."""
+        try:
+            return self._advance(stage)
+        except WorkerError as exc:
+            told = self._sigterm is not None and self._sigterm.has_come
+            if not told or stage.done != self._place.batch + 1 or origin_of(exc) is not None:
+                raise
+        self._end_by_sigterm()
 
     def _advance(self, stage: Stage) -> tuple[Batch | EpochEnd | RunEnd, bool]:
         """Go on to the next batch, or the end of an epoch; tell whether that was the end of the run."""
@@ -157,17 +176,18 @@ class Run:
         self._restored.restore(self)
         return self._restored.finished
 
-    def first_batch(self) -> Batch:
-        """Prepare the run's first batch once more, for a model that is built of it."""
-        with contextlib.ExitStack() as afterwards:
-            reader = self._make_reader(Monitor())
+    def first_batch(self, name: str) -> Batch | None:
+        """Prepare the batch that a model was made of once more."""
+        from batchloom.runtime.first_use import batch_of_first_use
+
+        options = replace(self.options, n_epochs=self._place.epoch + 1)
+        reader = self._make_reader(Monitor())
+        source = Source(self._dataset, options, self.order, self.seed, Place(), reader)
+        try:
+            return batch_of_first_use(name, self.plan.stages[0], source, self.state)
+        finally:
             if reader is not None:
-                afterwards.callback(reader.close)
-            portion = self._make_source(Place(), reader).take(1)
-            assert isinstance(portion, DatasetPortion)
-            batch = portion.batch(0)
-            batch.__dict__["pipeline"] = RunningPipeline(self.state, batch)
-            return perform(self.plan.stages[0].prepare, batch)
+                reader.close()
 
     def _make_source(self, place: Place, reader: WindowReader | None) -> Source:
         return Source(self._dataset, self.options, self.order, self.seed, place, reader)
@@ -196,7 +216,15 @@ class Run:
         if not self._epoch_ended:
             self._place = replace(self._place, batch=stage.done)
         self._checkpoints.write_if_due(self._place, self._source.batches, self._epoch_ended)
+        if self._sigterm is not None and self._sigterm.has_come:
+            self._end_by_sigterm()
         self._epoch_ended = False
+
+    def _end_by_sigterm(self) -> NoReturn:
+        """Write a last checkpoint and end the process."""
+        assert self._checkpoints is not None and self._sigterm is not None
+        self._checkpoints.write_last(self._place, self._source.batches, self._epoch_ended)
+        self._sigterm.exit()
 
     def _begin(self) -> None:
         state = self.state
@@ -288,12 +316,16 @@ class Run:
         skips = isinstance(exc, SkipBatch) or self.options.on_error == "skip"
         if origin is None or not skips or not isinstance(exc, Exception):
             raise exc
+        if len(self.state.failures) == self.options.max_skipped:
+            raise one_too_many(exc, self.state.failures)
         where = origin.epoch, origin.number, origin.indices, origin.step
         self.state.failures.append(Failure(*where, exc, traceback_taken(exc)))
 
     def _close(self, pool: Pool | None, finished: bool) -> None:
         """Stop everything that the run began; models drop what an unfinished run has gathered."""
         with contextlib.ExitStack() as last_of_all:
+            if self._sigterm is not None:
+                last_of_all.callback(self._sigterm.end)
             last_of_all.callback(self._bar.close)
             if self._seen.models:
                 exception = None if finished else sys.exception()
@@ -312,6 +344,13 @@ class Run:
         if self._source.epochs is None or rebatched:
             return None
         return self._source.batches * self._source.epochs
+
+
+def _sigterm() -> Sigterm:
+    from batchloom.runtime.sigterm import Sigterm, check_thread
+
+    check_thread()
+    return Sigterm()
 
 
 def _warn_of_undeclared_stop(handle: ModelHandle, told: list[str]) -> None:

@@ -60,21 +60,12 @@ class WindowRows(Rows):
         super().__init__(dataset, start, stop, positions)
         self._pieces = list(pieces)
 
-    def component(self, name: str, start: int, stop: int) -> Any:
-        shared = self._gathered.get(name)
-        if shared is None:
-            if not is_stored(self._dataset().columns[name]):
-                return super().component(name, start, stop)
-            whole = self._read(name)
-            if (
-                whole is None
-            ):  # long after its time: the windows are gone, the columns are still there
-                return self._dataset().gather(name, self.where(start, stop))
-            if stop - start == self.length:
-                return whole
-            # setdefault: batches of these rows may be in two threads, and must end up with one array.
-            shared = self._gathered.setdefault(name, whole)
-        return shared[start:stop]
+    def gather(self, name: str, start: int, stop: int) -> Any:
+        found = None
+        if is_stored(self._dataset().columns[name]):
+            found = self._read(name, start, stop)
+        # Long after its time the windows are gone, and the columns are still there.
+        return super().gather(name, start, stop) if found is None else found
 
     def part(self, start: int, stop: int) -> Rows:
         pieces = _cut(self._pieces, start, stop)
@@ -98,9 +89,9 @@ class WindowRows(Rows):
         assert plain.positions is not None
         return WindowRows(plain._dataset(), 0, plain.length, pieces, plain.positions)
 
-    def _read(self, name: str) -> Any:
-        dataset = self._dataset()
-        found = [window.gather(dataset, name, which) for window, which in self._pieces]
+    def _read(self, name: str, start: int, stop: int) -> Any:
+        dataset, pieces = self._dataset(), _cut(self._pieces, start, stop)
+        found = [window.gather(dataset, name, which) for window, which in pieces]
         missing = not found or any(each is None for each in found)
         return None if missing else stack_rows(found)
 
