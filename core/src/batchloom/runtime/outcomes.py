@@ -34,11 +34,6 @@ class Prepared:
     outcome: Outcome | None
     reads: Sequence[Read] = ()
 
-    @property
-    def holds(self) -> bool:
-        """Whether it is there, and still what it would be if it were prepared now."""
-        return self.outcome is not None and not any(each.changed() for each in self.reads)
-
 
 @dataclass(frozen=True, slots=True)
 class Sent:

@@ -12,6 +12,7 @@ from batchloom.batch import Batch
 from batchloom.definition import Definition
 from batchloom.errors import DefinitionError, TemplateError
 from batchloom.ordering import Order, Positions, make_order
+from batchloom.portion import Portion
 from batchloom.randomness import partner_seed
 from batchloom.rows import Rows
 from batchloom.runtime.operations import Operation, perform
@@ -54,7 +55,7 @@ class Partner:
         epoch, at = divmod(number, per_epoch)
         start, stop = at * size, min((at + 1) * size, len(dataset))
         rows = Rows(dataset, start, stop, self._positions(order, epoch))
-        return dataset.batch_class(rows, 0, stop - start, dataset.components)
+        return Portion(rows, rows.length).batch(0)
 
     def _positions(self, order: Order, epoch: int) -> Positions | None:
         key, positions = self._latest

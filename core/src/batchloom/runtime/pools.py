@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, Executor, Future, wait
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import DefinitionError, WorkerError
+from batchloom.portion import Portion
 from batchloom.runtime.ahead import JOIN_SECONDS, Monitor, ThreadPool
 from batchloom.runtime.options import RunOptions
 
@@ -110,12 +111,11 @@ class ProcessPool(ExecutorPool):
     def submit(self, job: Work) -> None:
         """Send the executor an errand; what comes back goes to the work."""
         from batchloom.runtime.shipping import run_errand
-        from batchloom.runtime.source import DatasetPortion
 
-        assert isinstance(job.portion, DatasetPortion)
+        assert isinstance(job.lot, Portion)
         job.claim()
         try:
-            future = self._executor.submit(run_errand, self._shipment.errand(job.portion))
+            future = self._executor.submit(run_errand, self._shipment.errand(job.lot))
         except Exception as exc:
             job.refuse(_lost(job, exc))
             return
@@ -141,8 +141,7 @@ class ProcessPool(ExecutorPool):
 
 def _lost(job: Work, exc: BaseException) -> WorkerError:
     """Say that an executor did not do some work."""
-    portion, count = job.portion, job.portion.count
-    first = getattr(portion, "first", 0)
+    first, count = getattr(job.lot, "first", 0), job.lot.count
     which = f"batch {first}" if count == 1 else f"batches {first} to {first + count - 1}"
     if isinstance(exc, CancelledError):
         reason = "it was cancelled: was the executor shut down while the run went on?"

@@ -7,7 +7,7 @@ import contextlib
 import sys
 import warnings
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,16 +19,18 @@ from batchloom.errors import SkipBatch
 from batchloom.models import lifecycle
 from batchloom.models.runs import PipelineRun, doing
 from batchloom.ordering import is_shuffled, make_order
+from batchloom.portion import Portion
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
-from batchloom.runtime.operations import origin_of, perform, traceback_taken
+from batchloom.runtime.compiled import Compiled
+from batchloom.runtime.operations import Operation, origin_of, perform, traceback_taken
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
 from batchloom.runtime.pools import acts_here, check_executor, depth_of, is_elsewhere, make_pool
 from batchloom.runtime.progress import Bar
 from batchloom.runtime.rebatching import Rebatcher
-from batchloom.runtime.source import DatasetPortion, EpochEnd, Place, RunEnd, Source
+from batchloom.runtime.source import EpochEnd, Place, RunEnd, Source
 from batchloom.runtime.stages import Stage
 from batchloom.runtime.state import Failure, State
 from batchloom.runtime.view import RunningPipeline
@@ -106,15 +108,22 @@ class Run:
     def _batches(self) -> Generator[Batch, None, None]:
         self._begin()
         finished = self._source.epochs == 0
-        pool = None
+        pool, stages = None, list[Stage]()
         try:
             if self._seen.models:
                 lifecycle.begin_run(self._seen)
             with doing(self._seen):
                 finished = self._restore() or finished
             pool = self._pool()
-            stage = self._stages(pool)
+            stages = self._stages(pool)
+            stage = stages[-1]
+            gives = (
+                len(self.plan.stages) == 1 and self._checkpoints is None and not self.options.bar
+            )
             while not finished:
+                if gives:
+                    for batches in stage.give():
+                        yield from batches
                 self._keep(stage)
                 with doing(self._seen):
                     item, finished = self._advance(stage)
@@ -124,7 +133,7 @@ class Run:
             if self._checkpoints is not None:
                 self._checkpoints.write(self._place, self._source.batches, finished=True)
         finally:
-            self._close(pool, finished)
+            self._close(pool, stages, finished)
 
     def _advance(self, stage: Stage) -> tuple[Batch | EpochEnd | RunEnd, bool]:
         """Go on to the next batch, or the end of an epoch; tell whether that was the end of the run."""
@@ -157,7 +166,7 @@ class Run:
         """Prepare the run's first batch once more, for a model that is built of it."""
         source = Source(self._dataset, self.options, self.order, self.seed, Place())
         portion = source.take(1)
-        assert isinstance(portion, DatasetPortion)
+        assert isinstance(portion, Portion)
         batch = portion.batch(0)
         batch.__dict__["pipeline"] = RunningPipeline(self.state, batch)
         return perform(self.plan.stages[0].prepare, batch)
@@ -187,28 +196,35 @@ class Run:
             shipment = Shipment(self.definition, self.plan.stages[0].prepare, self.state)
         return make_pool(self.options, self._monitor, shipment)
 
-    def _stages(self, pool: Pool | None) -> Stage:
+    def _stages(self, pool: Pool | None) -> list[Stage]:
         """Chain the stages; a user's executor prepares batches of the first one only."""
         upstream: Source | Rebatcher = self._source
-        stage: Stage | None = None
+        stages: list[Stage] = []
         for number, plan in enumerate(self.plan.stages):
-            if stage is not None:
+            if stages:
                 assert plan.rebatch is not None
                 made = (*self._place.rebatched, *[0] * number)[number - 1]
-                upstream = Rebatcher(stage, plan.rebatch, number, self.seed, made)
+                upstream = Rebatcher(stages[-1], plan.rebatch, number, self.seed, made)
                 # Batches from a stage before cannot be made again, if an executor gives them back.
                 pool = pool if pool is not None and pool.may_wait else None
+            prepare, act = (self._compiled(each) for each in (plan.prepare, plan.act))
             stage = Stage(
                 upstream,
-                Preparation(plan.prepare, self.state, self._monitor, pool is not None, self._seen),
-                plan.act,
+                Preparation(prepare, self.state, self._monitor, pool is not None, self._seen),
+                act,
                 pool,
                 depth_of(self.options),
                 self._source.most if number == 0 else 1,
                 self._on_problem,
             )
-        assert stage is not None
-        return stage
+            stages.append(stage)
+        return stages
+
+    def _compiled(self, operations: Sequence[Operation]) -> Compiled:
+        dataset = self._dataset
+        # Only models, and plug-ins that follow them, want to know which run it is.
+        run = self._seen if self._seen.models else None
+        return Compiled(operations, dataset.batch_class, dataset.components, run)
 
     def begin_model(self, handle: ModelHandle) -> None:
         """Tell a model of the pipeline of the run, before it is first trained in it."""
@@ -263,7 +279,7 @@ class Run:
         where = origin.epoch, origin.number, origin.indices, origin.step
         self.state.failures.append(Failure(*where, exc, traceback_taken(exc)))
 
-    def _close(self, pool: Pool | None, finished: bool) -> None:
+    def _close(self, pool: Pool | None, stages: Sequence[Stage], finished: bool) -> None:
         """Stop everything that the run began; models drop what an unfinished run has gathered."""
         with contextlib.ExitStack() as last_of_all:
             last_of_all.callback(self._bar.close)
@@ -273,6 +289,8 @@ class Run:
             if not finished:
                 for handle in self.begun.values():
                     last_of_all.callback(handle.abandon_run)
+            for stage in stages:
+                last_of_all.callback(stage.close)
             if pool is not None:
                 last_of_all.callback(pool.close)
             last_of_all.callback(self._monitor.cancel)

@@ -25,10 +25,10 @@ import numpy as np
 from batchloom.dataset import Dataset
 from batchloom.definition import DeclareVariable, Definition
 from batchloom.errors import WorkerError
+from batchloom.portion import Portion
 from batchloom.runtime.operations import Operation, gathering, origin_of, perform
 from batchloom.runtime.outcomes import Prepared, Problem, Sent
 from batchloom.runtime.plan import NOTHING, Surrounding, compile_step
-from batchloom.runtime.source import DatasetPortion
 from batchloom.runtime.state import State
 from batchloom.runtime.turns import NotNowError, Turn, Turns, VariableRead
 from batchloom.runtime.view import RunningPipeline
@@ -49,13 +49,13 @@ class Errand:
         Of the shipment.
     path : str
         Where the shipment lies.
-    portion : DatasetPortion
+    portion : Portion
         Its rows carry positions only.
     """
 
     token: str
     path: str
-    portion: DatasetPortion
+    portion: Portion
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Shipment:
             self.close()
             raise _unshippable(goods, exc) from exc
 
-    def errand(self, portion: DatasetPortion) -> Errand:
+    def errand(self, portion: Portion) -> Errand:
         """Make the errand for a portion."""
         return Errand(self.token, self.path, portion)
 
@@ -140,6 +140,7 @@ def run_errand(errand: Errand) -> tuple[bytes, float]:
     """
     workshop = Workshop.of(errand)
     began = time.perf_counter()
+    assert errand.portion.rows is not None
     errand.portion.rows.dataset = workshop.dataset
     done = [workshop.prepare(errand.portion, at) for at in range(errand.portion.count)]
     seconds = time.perf_counter() - began
@@ -190,7 +191,7 @@ class Workshop:
             cls._open = {errand.token: found}
         return found
 
-    def prepare(self, portion: DatasetPortion, position: int) -> Sent:
+    def prepare(self, portion: Portion, position: int) -> Sent:
         """Prepare one batch."""
         turn = Turn(NEVER, 0, may_read=True)
         batch = None

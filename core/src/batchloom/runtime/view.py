@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from batchloom.errors import DefinitionError
-from batchloom.runtime.turns import ModelRead, Turn, VariableRead
+from batchloom.runtime.turns import ModelRead, Turn, Turns, VariableRead
 from batchloom.variables import Variables, is_immutable
 
 if TYPE_CHECKING:
@@ -154,6 +154,42 @@ class RunningPipeline:
             "(get_model_by_name, models, save_model) and read config, dataset and seed; steps are added "
             "before the pipeline runs"
         )
+
+
+class Views:
+    """Gives each batch of a portion its view of the pipeline, when it first looks at it.
+
+    Parameters
+    ----------
+    state : State
+    turns : Turns, optional
+        Those of batches that are prepared ahead.
+    may_read : bool
+        Whether they may read ahead of their turn, because they can be prepared again.
+
+    Attributes
+    ----------
+    opened : dict of int to Turn
+        The turns of the batches that have looked at it, by position.
+    """
+
+    __slots__ = ("_may_read", "_state", "opened", "turns")
+
+    def __init__(self, state: State, turns: Turns | None = None, may_read: bool = False) -> None:
+        self._state = state
+        self._may_read = may_read
+        self.turns = turns
+        self.opened: dict[int, Turn] = {}
+
+    def of(self, batch: Batch) -> RunningPipeline:
+        """Give the view of a batch."""
+        turn = None if self.turns is None else self.turn(batch._position)
+        return RunningPipeline(self._state, batch, turn)
+
+    def turn(self, position: int) -> Turn:
+        """Give the turn of the batch at a position."""
+        assert self.turns is not None
+        return self.opened.setdefault(position, Turn(self.turns, position, self._may_read))
 
 
 def change_name(mode: str) -> str:
