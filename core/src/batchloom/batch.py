@@ -124,7 +124,7 @@ class Batch:
     def size(self) -> int:
         """The number of items."""
         start, stop = self._extent
-        return int(stop - start)
+        return stop - start
 
     def __len__(self) -> int:
         return self.size
@@ -165,7 +165,8 @@ class Batch:
         state = self.__dict__
         if name in self.components:
             state[name] = value
-            state["_portion"].written.add(state["_position"])
+            written, position = state["_portion"].written, state["_position"]
+            written[position] = (*written.get(position, ()), name)
         elif name.startswith("_") or hasattr(type(self), name) or name in state:
             object.__setattr__(self, name, value)
         else:
@@ -241,10 +242,7 @@ class Batch:
         DataError
             Names the component, the expected and the found number of rows.
         """
-        if self._position not in self._portion.written:
-            return
-        self._portion.written.discard(self._position)
-        for name in self.components:
+        for name in self._portion.written.pop(self._position, ()):
             self._check_rows(name, self.__dict__.get(name))
 
     def take(self, which: Positions | slice | Sequence[Any]) -> Batch:

@@ -41,8 +41,8 @@ class Portion:
     ----------
     count, full : int
         How many batches there are, and how many of them have `batch_size` items.
-    written : set of int
-        The positions of batches in which components were written since their lengths were checked last.
+    written : dict of int to tuple of str
+        By position, the components of batches that were written since their lengths were checked last.
     views : Views or None
         None outside of a pipeline.
     """
@@ -79,7 +79,7 @@ class Portion:
         self.epoch = epoch
         self.draws = draws
         self.last = last
-        self.written: set[int] = set()
+        self.written: dict[int, tuple[str, ...]] = {}
         self.views: Views | None = None
 
     def batch(self, position: int, again: bool = False) -> Batch:

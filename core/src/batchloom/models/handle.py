@@ -50,13 +50,16 @@ class ModelHandle:
         self.also_reads: str | None = None  # a class whose files a user vouches for
         self.lock = ModelLock()
         self.calls: Calls = calls_on(raw)
+        self._read, self._write = self._without_settings()
         self.model: Any = raw if isinstance(raw, BaseModel) else LockedModel(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: each for name, each in self.__dict__.items() if name != "model"}
+        left = ("model", "_read", "_write")
+        return {name: each for name, each in self.__dict__.items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._read, self._write = self._without_settings()
         raw = self.calls.model
         if isinstance(raw, BaseModel):
             self.model = raw
@@ -96,7 +99,7 @@ class ModelHandle:
 
     def build(self, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> None:
         """Make the model."""
-        with self._operation(self.lock.write()):
+        with self._writing():
             self.version += 1
             lifecycle.build_model(self, args, dict(kwargs or {}))
             self.is_built = True
@@ -105,14 +108,14 @@ class ModelHandle:
         """Read the model from a saved file."""
         if path is None and isinstance(self.calls.model, BaseModel):
             raise ModelConfigError(f"{self.label}: load=True needs path=, the saved file")
-        with self._operation(self.lock.write()):
+        with self._writing():
             self.version += 1
             lifecycle.load_model(self, path, kwargs)
             self.is_built = True
 
     def begin_run(self, run: RunInfo) -> None:
         """Tell the model of a run, before it is first trained in it."""
-        with self._operation(self.lock.write()):
+        with self._writing():
             if self.stop_training:
                 self.calls.model.stop_training = False
             self.calls.begin_run(run)
@@ -124,7 +127,7 @@ class ModelHandle:
         run = current_run()
         if run is not None and run.begin_model is not None:
             run.begin_model(self)  # a step's training and an action's are one to the model
-        with self._operation(self.lock.write()):
+        with self._writing():
             self.version += 1
             output = lifecycle.train_model(self, args, self._given("train", kwargs, batch), batch)
             self.is_built = True
@@ -135,18 +138,18 @@ class ModelHandle:
     ) -> Any:
         """Predict for one batch."""
         shared = self.predict_is_thread_safe
-        with self._operation(self.lock.read() if shared else self.lock.write()):
+        with self._reading() if shared else self._writing():
             return lifecycle.predict_model(self, args, self._given("predict", kwargs, batch), batch)
 
     def end_epoch(self, epoch: int, last: bool) -> Any:
         """Finish an epoch in which the model was trained; a value is the train step's output."""
-        with self._operation(self.lock.write()):
+        with self._writing():
             self.version += 1
             return lifecycle.end_epoch(self, epoch, last)
 
     def abandon_run(self) -> None:
         """Have the model drop what it has gathered: the run ended early."""
-        with self._operation(self.lock.write()):
+        with self._writing():
             self.calls.abandon_run()
 
     def save(self, path: str | os.PathLike[str], **kwargs: Any) -> None:
@@ -159,7 +162,7 @@ class ModelHandle:
         SaveError
             If the file cannot be written.
         """
-        with self._operation(self.lock.write()):
+        with self._writing():
             if not self.is_built:
                 raise ModelNotBuiltError(
                     f"{self.label} cannot be saved: it has not been built, loaded or trained yet"
@@ -168,12 +171,12 @@ class ModelHandle:
 
     def save_checkpoint(self, directory: Path) -> None:
         """Have the model write all that it needs to go on in the middle of a run."""
-        with self._operation(self.lock.write()):
+        with self._writing():
             self.calls.save_checkpoint(directory)
 
     def load_checkpoint(self, directory: Path, run: RunInfo | None, stopping: bool) -> None:
         """Have the model read what `save_checkpoint` wrote, and go on with the run it was trained in."""
-        with self._operation(self.lock.write()):
+        with self._writing():
             self.version += 1
             self.calls.load_checkpoint(directory, run)
             if self.stop_training != stopping:
@@ -217,8 +220,17 @@ class ModelHandle:
         wanted = batch is not None and operation in self.calls.want_batch
         return {"batch": batch, **kwargs} if wanted else kwargs
 
-    def _operation(self, lock: AbstractContextManager[None]) -> _Operation:
-        return _Operation(self, lock)
+    def _reading(self) -> _Operation:
+        """Work on the model together with other readers."""
+        return self._read if self.spec.settings is None else _Operation(self, self.lock.read())
+
+    def _writing(self) -> _Operation:
+        """Work on the model alone."""
+        return self._write if self.spec.settings is None else _Operation(self, self.lock.write())
+
+    def _without_settings(self) -> tuple[_Operation, _Operation]:
+        # Without settings to go back to they remember nothing, and serve all threads.
+        return _Operation(self, self.lock.read()), _Operation(self, self.lock.write())
 
 
 class _Operation:

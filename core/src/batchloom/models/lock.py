@@ -31,11 +31,13 @@ class ModelLock:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._guard = threading.Lock()
+        self._changed = threading.Condition(self._guard)
         self._readers: dict[int, int] = {}  # thread: depth
         self._writer: int | None = None
         self._depth = 0
         self._waiting = 0  # writers
+        self._standing_back = 0  # readers
         self._reading = _Side(self._acquire_read, self._release_read)
         self._writing = _Side(self._acquire_write, self._release_write)
 
@@ -59,33 +61,41 @@ class ModelLock:
 
     def _acquire_read(self) -> None:
         me = threading.get_ident()
-        with self._changed:
+        with self._guard:
             if self._writer == me:
                 self._depth += 1
                 return
-            if me not in self._readers:
-                # A reader that reads again must not wait for the writer that waits for it.
-                while self._writer is not None or self._waiting:
-                    self._changed.wait()
+            # A reader that reads again must not wait for the writer that waits for it.
+            if me not in self._readers and (self._writer is not None or self._waiting):
+                self._stand_back()
             self._readers[me] = self._readers.get(me, 0) + 1
+
+    def _stand_back(self) -> None:
+        self._standing_back += 1
+        try:
+            while self._writer is not None or self._waiting:
+                self._changed.wait()
+        finally:
+            self._standing_back -= 1
 
     def _release_read(self) -> None:
         me = threading.get_ident()
         if self._writer == me:
             self._release_write()
             return
-        with self._changed:
+        with self._guard:
             self._readers[me] -= 1
             if not self._readers[me]:
                 del self._readers[me]
-                self._changed.notify_all()
+                self._tell()
 
     def _acquire_write(self) -> None:
         me = threading.get_ident()
-        with self._changed:
+        with self._guard:
             if self._writer != me:
                 self._refuse_reader(me)
-                self._wait_alone()
+                if self._writer is not None or self._readers:
+                    self._wait_alone()
                 self._writer = me
             self._depth += 1
 
@@ -102,11 +112,15 @@ class ModelLock:
             self._waiting -= 1
 
     def _release_write(self) -> None:
-        with self._changed:
+        with self._guard:
             self._depth -= 1
             if not self._depth:
                 self._writer = None
-                self._changed.notify_all()
+                self._tell()
+
+    def _tell(self) -> None:
+        if self._waiting or self._standing_back:
+            self._changed.notify_all()
 
     def _refuse_reader(self, me: int) -> None:
         if me in self._readers:

@@ -40,10 +40,12 @@ class Destination:
         self.target = target
         self.append = append
         self._variables = definition.variables
+        self._is_variable = append or isinstance(target, Variable)
+        self._is_component = isinstance(target, Component)
 
     def may_write_variable(self) -> bool:
         """Tell whether this can be a variable."""
-        return not isinstance(self.target, Component) and self.name in self._variables
+        return not self._is_component and self.name in self._variables
 
     def check(self, batch: Batch) -> None:
         """Refuse a destination that is not there, before the model is called.
@@ -52,7 +54,7 @@ class Destination:
         ------
         UnknownDestinationError, DefinitionError
         """
-        if self.is_component(batch):
+        if not self._is_variable and self.is_component(batch):
             return
         if self.name not in self._variables:
             raise unknown_destination(self, self.append, batch.components, self._variables)
@@ -62,7 +64,7 @@ class Destination:
 
     def store(self, batch: Batch, value: Any) -> None:
         """Put a value there."""
-        if self.is_component(batch):
+        if not self._is_variable and self.is_component(batch):
             batch.add_component(self.name, value)
             return
         assert batch.pipeline is not None
@@ -85,14 +87,13 @@ class Destination:
 
     def store_variable(self, variables: Variables, value: Any) -> None:
         """Write the variable."""
-        how = CHANGES["append" if self.append else "set"]
-        variables.change(self.name, lambda old: how(old, value))
+        variables.change(self.name, CHANGES["append" if self.append else "set"], value)
 
     def is_component(self, batch: Batch) -> bool:
         """Tell whether this is a component of a batch."""
-        if self.append or isinstance(self.target, Variable):
+        if self._is_variable:
             return False
-        return isinstance(self.target, Component) or batch.has_component(self.name)
+        return self._is_component or batch.has_component(self.name)
 
 
 class Destinations:
@@ -142,6 +143,10 @@ class Destinations:
 
     def store(self, batch: Batch, output: Any) -> None:
         """Put an output where it goes."""
+        if not self.several:
+            for place in self.places:
+                place.store(batch, output)
+            return
         for place, value in zip(self.places, self._values(output), strict=True):
             place.store(batch, value)
 
@@ -189,7 +194,7 @@ def unknown_destination(
 
 
 def _check_append(name: str, value: Any) -> None:
-    if not callable(getattr(value, "append", None)):
+    if type(value) is not list and not callable(getattr(value, "append", None)):
         raise DefinitionError(
             f"append_to={name!r}: the variable holds {type(value).__name__} {value!r}, which has no "
             f"append(). Declare it with init_variable({name!r}, init_on_each_run=list)"

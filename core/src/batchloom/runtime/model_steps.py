@@ -58,9 +58,10 @@ class TrainCall(ModelCall):
     def __call__(self, batch: Batch) -> Batch:
         if not batch.size:
             return batch
-        assert batch.pipeline is not None
+        pipeline = batch.pipeline
+        assert pipeline is not None
         self.destinations.check(batch)
-        handle = batch.pipeline.handle(self.name)
+        handle = pipeline.handle(self.name)
         arguments = self.arguments(batch, handle.model)
         output = handle.train((), arguments, batch)
         if output is not None:

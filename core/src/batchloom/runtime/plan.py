@@ -222,7 +222,7 @@ def _variable(step: VariableStep, around: Surrounding) -> Operation:
         assert isinstance(step, WriteVariable)
         assert batch.pipeline is not None
         value = evaluate(step.value, batch, batch.pipeline)
-        batch.pipeline.variables.change(name, lambda old: CHANGES[step.how](old, value))
+        batch.pipeline.variables.change(name, CHANGES[step.how], value)
         return batch
 
     def show(batch: Batch) -> Batch:

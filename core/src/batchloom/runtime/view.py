@@ -93,11 +93,11 @@ class RunningPipeline:
 
     def inc_variable(self, name: str, by: Any = 1) -> None:
         """Add to a variable, now."""
-        self.variables.change(name, lambda old: old + by)
+        self.variables.change(name, CHANGES["inc"], by)
 
     def update_variable(self, name: str, value: Any, mode: str = "set") -> None:
         """Change a variable, now; `mode` as in `Pipeline.update_variable`."""
-        self.variables.change(name, lambda old: CHANGES[change_name(mode)](old, value))
+        self.variables.change(name, CHANGES[change_name(mode)], value)
 
     def read_variable(self, name: str) -> Any:
         """Give a variable to an argument of a step.
