@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import secrets
 import tempfile
 import threading
 import time
@@ -22,12 +23,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("BATCHLOOM_DISABLE_PLUGINS", "batchloom-mlflow")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+# What the random tests draw from; chosen here, so that all workers of pytest-xdist have the same.
+os.environ.setdefault("STRESS_SEED", str(secrets.randbelow(2**32)))
+
 GRACE = 2.0  # seconds that a thread or process may take to end after the call that stopped it
 
 THREADS = "/proc/self/task"  # Linux only: elsewhere child processes are not looked for
 
 # Processes that the standard library and joblib keep for as long as their parent lives.
 LASTING = (b"resource_tracker", b"forkserver", b"loky", b"semaphore_tracker")
+
+
+def pytest_report_header() -> str:
+    return f"random tests: STRESS_SEED={os.environ['STRESS_SEED']} does them again"
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,11 @@ class Noisy(Batch):
             raise Stop
         return self
 
+    @action
+    def train_inside(self):
+        self.get_model_by_name("m").train(x=self.x)
+        return self
+
 
 class Running(BaseModel):
     """A mean with a memory: every batch and its place in the order matter."""
@@ -130,6 +135,30 @@ def test_stopped_twice_it_goes_on_twice(tmp_path):
     stopped(pipeline(), 9, tmp_path, checkpoint_every=2)
     stopped(pipeline(), 33, tmp_path, checkpoint_every=2)
     assert result(pipeline().resume(tmp_path)) == whole
+
+
+@pytest.mark.parametrize(
+    ("stops", "every"), [((1, 2, 3), 1), ((2, 5, 9), 2), ((3, 14, 15), 2), ((31, 37, 44), 3)]
+)
+def test_stopped_again_in_the_epoch_it_went_on_in(stops, every, tmp_path):
+    """A checkpoint of a resumed run is of the place it has come to, not of how many batches it has done."""
+    whole = result(pipeline().run(7, shuffle=5, n_epochs=3))
+    for at in stops:
+        stopped(pipeline(), at, tmp_path, checkpoint_every=every, prefetch=at % 3)
+        newest = max(each.name for each in tmp_path.iterdir())
+        assert 0 <= at - int(newest[11:23]) <= every
+    assert result(pipeline().resume(tmp_path)) == whole
+
+
+def test_an_imported_model_that_only_an_action_trains_is_kept(tmp_path):
+    def made():
+        source = Dataset(data={"x": X}).p.init_model("static", Running, "m")
+        dataset = Dataset(data={"x": X}, batch_class=Noisy)
+        return dataset.p.import_model("m", source).noise().maybe_stop().train_inside()
+
+    whole = made().run(7, shuffle=5, n_epochs=3).models["m"].mean.tobytes()
+    stopped(made(), 20, tmp_path, checkpoint_every=3)
+    assert made().resume(tmp_path).models["m"].mean.tobytes() == whole
 
 
 def test_a_fresh_seed_is_kept(tmp_path):

@@ -48,7 +48,7 @@ A24 sklearn/test_sklearn_partial::without_classes_the_first_batch_says_how_to_gi
     sklearn/test_sklearn_traps::labels_outside_the_classes
 A25 faults/test_faults_inputs::a_refused_batch_leaves_the_model_as_the_one_before_left_it
 B1  core/test_prefetch_equal::threads_change_nothing core/test_prefetch_equal::processes_change_nothing
-B2  core/test_prefetch_equal::threads_that_change_places_all_the_time_change_nothing
+B2  faults/test_faults_random::pipelines_made_at_random
 B3  core/test_epochs::the_order_follows_from_the_seed_and_the_epoch
     core/test_epochs::the_seed_of_a_run_that_named_none_can_be_read_and_used_again
 B4  core/test_batch::each_batch_draws_from_the_seed_and_its_number

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from batchloom import batch_files
 from batchloom.actions import action
-from batchloom.columns import as_column, row_count, selected, stack_rows, take_rows
+from batchloom.columns import as_column, row_count, stack_rows, take_rows
 from batchloom.errors import ActionError, DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, Ids
 from batchloom.ordering import Positions
 from batchloom.portion import Portion
+from batchloom.positions import selected
 from batchloom.randomness import BATCH, fresh_seed, generator
 from batchloom.rows import Rows
 
@@ -327,7 +327,9 @@ class Batch:
             values = [as_column(each, src[each]).take(rows) for each in names]
         else:
             names = _names(components) or tuple(self.components)
-            values = batch_files.read_items(self.index, src, names, fmt)
+            from batchloom.batch_files import read_items
+
+            values = read_items(self.index, src, names, fmt)
         for name, value in zip(names, values, strict=True):
             self.add_component(name, value)
         return self
@@ -356,7 +358,9 @@ class Batch:
             for name in _names(components) or tuple(dst):
                 dst[name][rows] = getattr(self, name)
         else:
-            batch_files.write_items(self, dst, _names(components) or tuple(self.components))
+            from batchloom.batch_files import write_items
+
+            write_items(self, dst, _names(components) or tuple(self.components))
         return self
 
     @action

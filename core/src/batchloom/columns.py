@@ -41,7 +41,7 @@ class ArrayColumn:
     def __init__(self, data: np.ndarray[Any, Any]) -> None:
         self._data = data
         # A memory map's own methods make subclass instances, at several times the price.
-        self._array = data if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
+        self._array = data if _is_masked(data) else np.asarray(data)
 
     def __len__(self) -> int:
         return len(self._array)
@@ -210,15 +210,6 @@ def row_count(value: Any) -> int | None:
         return None
 
 
-def selected(which: Any, length: int) -> Positions:
-    """Give the positions that an array of int, a boolean mask or a slice selects of so many rows."""
-    if not isinstance(which, slice):
-        which = np.asarray(which)
-        which = which.astype(np.intp) if which.size == 0 else which  # an empty list is of floats
-    positions: Positions = np.arange(length)[which]
-    return positions
-
-
 def take_rows(value: Any, positions: Positions) -> Any:
     """Gather rows of a component's value by position, whatever its kind."""
     return None if value is None else as_column("", value).take(positions)
@@ -236,9 +227,8 @@ def stack_rows(values: list[Any]) -> Any:
         return sys.modules["scipy.sparse"].vstack(values, format="csr")
     if library == "pyarrow":
         return _stack_arrow(sys.modules[library], values)
-    if isinstance(first, np.ma.MaskedArray):
-        masked: Any = np.ma
-        return masked.concatenate(values)
+    if _is_masked(first):
+        return sys.modules["numpy.ma"].concatenate(values)
     arrays = [
         array_of(each) if isinstance(each, (list, tuple)) else np.asarray(each) for each in values
     ]
@@ -248,6 +238,12 @@ def stack_rows(values: list[Any]) -> Any:
     if len(kinds) > 1 and kinds & {"U", "S"}:  # numbers would become strings
         arrays = [each.astype(object) for each in arrays]
     return np.concatenate(arrays)
+
+
+def _is_masked(data: Any) -> bool:
+    # Where numpy.ma was not imported there are none, and to import it takes a tenth of NumPy's own time.
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(data, masked.MaskedArray)
 
 
 def _stack_arrow(pa: Any, values: list[Any]) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -19,6 +18,8 @@ from batchloom.runtime.options import RunKeywords, RunOptions
 from batchloom.runtime.state import Failure
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from batchloom.variables import Variables
 
 
@@ -130,7 +131,7 @@ class Pipeline(Builder):
         """
         from batchloom.runtime.checkpoint import resumed_options
 
-        return self.run(**{**resumed_options(Path(folder)), **options, "checkpoint": folder})
+        return self.run(**{**resumed_options(folder), **options, "checkpoint": folder})
 
     def gen_batch(
         self, batch_size: int | None = None, **options: Unpack[RunKeywords]

@@ -6,7 +6,6 @@ it, or when.
 
 from __future__ import annotations
 
-import secrets
 import zlib
 
 import numpy as np
@@ -31,6 +30,8 @@ def generator(seed: int, *key: int) -> np.random.Generator:
 
 def fresh_seed() -> int:
     """Draw a seed of 128 bits from the operating system."""
+    import secrets
+
     return secrets.randbits(128)
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from batchloom.errors import DefinitionError, UnknownVariableError
+from batchloom.records import Record
 from batchloom.steps import short
 
 IMMUTABLE = (bool, int, float, complex, str, bytes, type(None))
 
 
-@dataclass(frozen=True, eq=False)
-class VariableDeclaration:
+class VariableDeclaration(Record):
     """What `Pipeline.init_variable` said of one variable.
 
     Attributes

@@ -6,11 +6,11 @@ import os
 import re
 import threading
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import batchloom
 from batchloom.errors import PluginDisabledError, PluginImportError, PluginVersionError
+from batchloom.models.compatibility import normalised, unmet
 
 if TYPE_CHECKING:
     from importlib_metadata import EntryPoint
@@ -19,8 +19,7 @@ GROUPS = ("batchloom.models", "batchloom.adapters", "batchloom.metrics", "batchl
 DISABLE = "BATCHLOOM_DISABLE_PLUGINS"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry point, with what its package says of itself.
 
     Attributes
@@ -91,11 +90,6 @@ def forget() -> None:
         _scanned = None
 
 
-def normalised(name: str) -> str:
-    """Normalise the name of a distribution (PyPA's rule: case, and runs of ``-_.``)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def switched_off(group: str, keys: Container[str]) -> str:
     """Say which providers of some keys in a group are switched off; nothing if none is."""
     off = {each.owner: disabled_by(each) for each in entries(group) if each.key in keys}
@@ -138,24 +132,6 @@ def check_enabled(entry: Entry, asked: str) -> None:
         )
 
 
-def wrong_version(entry: Entry) -> str | None:
-    """Return the requirement on core that this core does not meet."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    for each in entry.requires:
-        try:
-            requirement = Requirement(each)
-        except InvalidRequirement:
-            continue
-        if normalised(requirement.name) != "batchloom":
-            continue
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        if not requirement.specifier.contains(batchloom.__version__, prereleases=True):
-            return each
-    return None
-
-
 def load(entry: Entry) -> Any:
     """Import what an entry point names.
 
@@ -168,7 +144,7 @@ def load(entry: Entry) -> Any:
     """
     from importlib_metadata import EntryPoint
 
-    if requirement := wrong_version(entry):
+    if requirement := unmet(entry.requires):
         raise PluginVersionError(
             f"{entry.owner} asks for {requirement}, and this is batchloom {batchloom.__version__}. "
             f"Install versions that fit: pip install --upgrade batchloom {entry.package} "
@@ -240,12 +216,28 @@ def _points_one_by_one(distributions: Iterable[Any]) -> Iterator[EntryPoint]:
 
 def _package(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
     try:
-        name = distribution.metadata["Name"]
-        version = distribution.metadata["Version"]
-        requires = tuple(distribution.requires or ())
+        text = distribution.read_text("METADATA")
+        said = _headers(distribution) if text is None else _read_headers(text)
     except Exception:
         return _folder_name(distribution), "of unknown version", ()
+    name, version, requires = said
     return normalised(name or _folder_name(distribution)), version or "of unknown version", requires
+
+
+def _read_headers(text: str) -> tuple[str, str, tuple[str, ...]]:
+    # Distribution.metadata would import the package email, which takes longer than all of the scan.
+    head = re.sub(r"\n[ \t]+", " ", text.partition("\n\n")[0])
+    said = re.findall(r"^(name|version|requires-dist):[ \t]*(.*?)[ \t]*$", head, re.I | re.M)
+    fields = [(name.lower(), value) for name, value in said]
+    requires = tuple(value for name, value in fields if name == "requires-dist")
+    first = dict(reversed(fields))
+    return first.get("name", ""), first.get("version", ""), requires
+
+
+def _headers(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
+    # An egg, whose requirements are in a file of their own.
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"], tuple(distribution.requires or ())
 
 
 def _folder_name(distribution: Any) -> str:

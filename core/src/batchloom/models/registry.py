@@ -16,6 +16,7 @@ from batchloom.errors import (
     nearest,
 )
 from batchloom.models import entries as installed
+from batchloom.models.compatibility import normalised
 from batchloom.models.entries import Entry
 from batchloom.models.protocol import check_model_class
 
@@ -289,7 +290,7 @@ def _without_namespace(name: str) -> ModelNotFoundError:
 
 def _not_installed(name: str, namespace: str) -> NamespaceNotInstalledError:
     here = namespaces()
-    command = f"pip install batchloom-{installed.normalised(namespace)}"
+    command = f"pip install batchloom-{normalised(namespace)}"
     close = nearest(namespace, {*here, *KNOWN_NAMESPACES})
     if namespace in KNOWN_NAMESPACES:
         advice = f": {command}"
@@ -320,7 +321,7 @@ def _ambiguous(name: str, claims: Sequence[Entry]) -> AmbiguousModelError:
     return AmbiguousModelError(
         f"{name!r} is registered by more than one package: {'; '.join(who)}. Uninstall one, or "
         f"name one in {installed.DISABLE}. The namespace {namespace}/ belongs to "
-        f"batchloom-{installed.normalised(namespace)}"
+        f"batchloom-{normalised(namespace)}"
     )
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
+
+from batchloom.records import Record
 
 if TYPE_CHECKING:
     from batchloom.dataset import Dataset
     from batchloom.models.handle import ModelHandle
 
 
-@dataclass(frozen=True, eq=False)
-class PipelineRun:
+class PipelineRun(Record):
     """One run of a pipeline: the same object in every hook call that belongs to it.
 
     It can be the key of a dict, and a weak reference to it can be kept.

@@ -8,6 +8,7 @@ Batches that were prepared ahead are not kept: they are functions of the seed, a
 from __future__ import annotations
 
 import datetime
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,13 +73,13 @@ class Checkpoints:
     Parameters
     ----------
     run : Run
-    folder : Path
+    folder : path
     every : int, timedelta or "epoch"
     """
 
-    def __init__(self, run: Run, folder: Path, every: Every) -> None:
+    def __init__(self, run: Run, folder: str | os.PathLike[str], every: Every) -> None:
         self._run = run
-        self._folder = folder
+        self._folder = Path(folder)
         self._schedule = Schedule(every)
         self._fingerprint = fingerprint(run.definition)
         self._written = 0
@@ -131,7 +132,8 @@ class Checkpoints:
     def _models(self) -> dict[str, ModelHandle]:
         """Find the models that a resumed run needs: its own, and imported ones that it trains."""
         run = self._run
-        trained = {each.name for each in run.plan.trainings}
+        # An action may train one that no step trains.
+        trained = {each.name for each in run.plan.trainings} | set(run.begun)
         own = {n for n, each in run.definition.models.items() if isinstance(each, DeclareModel)}
         there = {name: run.state.find(name) for name in run.definition.models}
         return {n: each for n, each in there.items() if each is not None and n in own | trained}
@@ -218,7 +220,7 @@ def run_options(run: Run) -> dict[str, Any]:
     }
 
 
-def resumed_options(folder: Path) -> dict[str, Any]:
+def resumed_options(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Read the options of `Pipeline.run` that the newest checkpoint of a folder was made with.
 
     Raises
@@ -226,10 +228,10 @@ def resumed_options(folder: Path) -> dict[str, Any]:
     CheckpointError
         If there is none.
     """
-    path = files.latest(folder)
+    path = files.latest(Path(folder))
     if path is None:
         raise CheckpointError(
-            f"there is no checkpoint in {folder}: run(..., checkpoint={str(folder)!r}) writes them"
+            f"there is no checkpoint in {folder}: run(..., checkpoint={os.fspath(folder)!r}) writes them"
         )
     with files.opened(path) as content:
         kept = read_plain(content / "run")["options"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -156,6 +155,8 @@ def origin_of(exc: BaseException) -> Origin | None:
 
 def traceback_taken(exc: BaseException) -> str:
     """Take an exception's traceback away, and give it as text: its frames would keep the batch in memory."""
+    import traceback
+
     text = "".join(traceback.format_exception(exc))
     seen: set[int] = set()
     links: list[BaseException | None] = [exc]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from batchloom.errors import DefinitionError, UnknownArgumentError
 from batchloom.ordering import Shuffle, check_seed, check_shuffle
+from batchloom.records import Record
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -33,8 +34,7 @@ class RunKeywords(TypedDict, total=False):
     checkpoint_every: int | str | timedelta
 
 
-@dataclass(frozen=True, eq=False)
-class RunOptions:
+class RunOptions(Record):
     """How a pipeline is run; see `Pipeline.run`."""
 
     batch_size: int

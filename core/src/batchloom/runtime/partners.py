@@ -37,7 +37,7 @@ class Partner:
         self._state.import_models()
         stage = compile_plan(definition, ahead=False, acts=lambda each: False).stages[0]
         self.operations = [*stage.prepare, *stage.act]
-        self._latest: tuple[Any, Positions | None] = None, None
+        self._latest: tuple[object, Positions | None] = None, None
 
     def __call__(self, batch: Batch, joined: Batch) -> Batch:
         run, state = joined.pipeline, self._state
@@ -59,9 +59,10 @@ class Partner:
 
     def _positions(self, order: Order, epoch: int) -> Positions | None:
         key, positions = self._latest
-        if key != (order, epoch):
-            key, positions = (order, epoch), order.positions(epoch)
-            self._latest = key, positions  # one assignment: another thread sees both or neither
+        wanted = order.shuffled, order.seed, epoch
+        if key != wanted:
+            positions = order.positions(epoch)
+            self._latest = wanted, positions  # one assignment: another thread sees both or neither
         return positions
 
 

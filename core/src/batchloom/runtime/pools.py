@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future, wait
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import DefinitionError, WorkerError
@@ -14,6 +13,8 @@ from batchloom.runtime.ahead import JOIN_SECONDS, Monitor, ThreadPool
 from batchloom.runtime.options import RunOptions
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
     from batchloom.runtime.operations import Operation
     from batchloom.runtime.shipping import Shipment
     from batchloom.runtime.work import Pool, Work
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 
 def is_elsewhere(executor: Executor | None) -> bool:
     """Tell whether an executor works in other processes, as far as can be known: all but threads do."""
+    if executor is None:
+        return False
     from concurrent.futures import ThreadPoolExecutor
 
-    return executor is not None and not isinstance(executor, ThreadPoolExecutor)
+    return not isinstance(executor, ThreadPoolExecutor)
 
 
 def check_executor(executor: Executor | None) -> None:
@@ -92,6 +95,8 @@ class ExecutorPool:
 
     def close(self) -> None:
         """Take back what has not begun and wait for what has; the executor stays open."""
+        from concurrent.futures import wait
+
         # What was taken back counts as done only when a worker has seen it: this may be the worker.
         running = [each for each in list(self._futures) if not each.cancel()]
         wait(running, timeout=JOIN_SECONDS)
@@ -141,6 +146,8 @@ class ProcessPool(ExecutorPool):
 
 def _lost(job: Work, exc: BaseException) -> WorkerError:
     """Say that an executor did not do some work."""
+    from concurrent.futures import CancelledError
+
     first, count = getattr(job.lot, "first", 0), job.lot.count
     which = f"batch {first}" if count == 1 else f"batches {first} to {first + count - 1}"
     if isinstance(exc, CancelledError):

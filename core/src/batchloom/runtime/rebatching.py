@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from batchloom.batch import Batch
 from batchloom.runtime.source import RUN_END, EpochEnd, RunEnd, Supply
 from batchloom.runtime.stages import Item, Stage
 
 
-@dataclass(slots=True)
 class ReadyLot:
     """One batch that is there already, from the stage before."""
 
-    made: Batch
-    last: bool
-    count: int = 1
-    repeatable: bool = False
+    count = 1
+    repeatable = False
+
+    def __init__(self, made: Batch, last: bool) -> None:
+        self.made = made
+        self.last = last
 
     def batch(self, position: int, again: bool = False) -> Batch:
         return self.made

@@ -9,7 +9,6 @@ import warnings
 import weakref
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -37,6 +36,8 @@ from batchloom.runtime.view import RunningPipeline
 from batchloom.runtime.work import Pool, Preparation
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from batchloom.models.handle import ModelHandle
     from batchloom.models.protocol import RunInfo
     from batchloom.runtime.checkpoint import Checkpoints, Restored
@@ -79,7 +80,7 @@ class Run:
         self._restored: Restored | None = None
         self._epoch_ended = False
         if options.checkpoint is not None:
-            self._find_checkpoint(Path(options.checkpoint))
+            self._find_checkpoint(options.checkpoint)
         self._place = Place() if self._restored is None else self._restored.place
         self._source = Source(self._dataset, options, self.order, self.seed, self._place)
         state.import_models()
@@ -144,7 +145,7 @@ class Run:
         # who counts batches finds everything done after the last one.
         return item, stage.at_epoch_end() and self._end_epoch(stage.take())
 
-    def _find_checkpoint(self, folder: Path) -> None:
+    def _find_checkpoint(self, folder: str | PathLike[str]) -> None:
         """Look for a checkpoint to go on from, which says what the order is drawn from."""
         from batchloom.runtime.checkpoint import Checkpoints
 
@@ -218,6 +219,7 @@ class Run:
                 self._on_problem,
             )
             stages.append(stage)
+        stages[-1].done = self._place.batch  # of the epoch that a resumed run goes on in
         return stages
 
     def _compiled(self, operations: Sequence[Operation]) -> Compiled:

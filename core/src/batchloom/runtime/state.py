@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from batchloom.definition import Definition, ImportModel
 from batchloom.errors import DefinitionError, ModelNotBuiltError, UnknownModelError
 from batchloom.expressions import evaluate
 from batchloom.randomness import model_seed
+from batchloom.records import Record
 from batchloom.runtime.view import RunningPipeline
 from batchloom.variables import Variables
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
 
 
-@dataclass(frozen=True, eq=False)
-class Failure:
+class Failure(Record):
     """A batch that did not get through, and why.
 
     Attributes

@@ -6,7 +6,6 @@ place, and what it read is held against what is there when its turn has come.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -36,25 +35,29 @@ class Read(Protocol):
         """Tell whether it is different now."""
 
 
-@dataclass(frozen=True, slots=True)
 class VariableRead:
     """A variable's value that was read ahead."""
 
-    variables: Variables
-    name: str
-    value: Any
+    __slots__ = ("name", "value", "variables")
+
+    def __init__(self, variables: Variables, name: str, value: Any) -> None:
+        self.variables = variables
+        self.name = name
+        self.value = value
 
     def changed(self) -> bool:
         """Tell whether it is another one now."""
         return self.variables[self.name] is not self.value
 
 
-@dataclass(frozen=True, slots=True)
 class ModelRead:
     """The version of a model that predicted ahead."""
 
-    handle: ModelHandle
-    version: int
+    __slots__ = ("handle", "version")
+
+    def __init__(self, handle: ModelHandle, version: int) -> None:
+        self.handle = handle
+        self.version = version
 
     def changed(self) -> bool:
         """Tell whether the model has been written to."""

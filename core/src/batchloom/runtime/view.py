@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,6 +16,8 @@ from batchloom.runtime.turns import ModelRead, Turn, Turns, VariableRead
 from batchloom.variables import Variables, is_immutable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from batchloom.batch import Batch
     from batchloom.dataset import Dataset
     from batchloom.models.handle import ModelHandle
