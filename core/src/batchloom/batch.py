@@ -242,8 +242,14 @@ class Batch:
         DataError
             Names the component, the expected and the found number of rows.
         """
-        for name in self._portion.written.pop(self._position, ()):
-            self._check_rows(name, self.__dict__.get(name))
+        names = self._portion.written.pop(self._position, None)
+        if names is None:
+            return
+        rows = (self.size,)
+        for name in names:
+            value = self.__dict__.get(name)
+            if type(value) is not np.ndarray or value.shape[:1] != rows:
+                self._check_rows(name, value)
 
     def take(self, which: Positions | slice | Sequence[Any]) -> Batch:
         """Make a batch of some of the items.

@@ -104,9 +104,11 @@ class Portion:
 
     def extent(self, position: int) -> tuple[int, int]:
         """Say which of the rows a batch is made of."""
-        assert self.rows is not None
         start = position * self.batch_size
-        return start, min(start + self.batch_size, self.rows.length)
+        if position < self.full:
+            return start, start + self.batch_size
+        assert self.rows is not None
+        return start, self.rows.length
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self.rows, self.batch_size, self.first, self.epoch, self.draws, self.last

@@ -117,8 +117,7 @@ class Variables(MutableMapping[str, Any]):
     def change(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         """Replace a value by a function of it (and of `args`), atomically, and return the new value."""
         with self._lock:
-            self._check_write(name)
-            self._values[name] = value = function(self._values[name], *args)
+            self._values[name] = value = function(self[name], *args)
             return value
 
     def begin_run(self) -> None:

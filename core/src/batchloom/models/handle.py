@@ -6,7 +6,6 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,10 @@ from batchloom.errors import ModelConfigError, ModelNotBuiltError
 from batchloom.models import lifecycle
 from batchloom.models.base import BaseModel
 from batchloom.models.calls import Calls, calls_on
-from batchloom.models.lock import ModelLock
+from batchloom.models.lock import ModelLock, Side
 from batchloom.models.protocol import METHODS, RunInfo
 from batchloom.models.runs import current_run
-from batchloom.models.spec import ModelSpec, model_label
+from batchloom.models.spec import ModelSpec, Settings, model_label
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
@@ -127,9 +126,11 @@ class ModelHandle:
         run = current_run()
         if run is not None and run.begin_model is not None:
             run.begin_model(self)  # a step's training and an action's are one to the model
+        if self.calls.want_batch:
+            kwargs = self._given("train", kwargs, batch)
         with self._writing():
             self.version += 1
-            output = lifecycle.train_model(self, args, self._given("train", kwargs, batch), batch)
+            output = lifecycle.train_model(self, args, kwargs, batch)
             self.is_built = True
             return output
 
@@ -222,11 +223,17 @@ class ModelHandle:
 
     def _reading(self) -> _Operation:
         """Work on the model together with other readers."""
-        return self._read if self.spec.settings is None else _Operation(self, self.lock.read())
+        settings = self.spec.settings
+        if settings is None:
+            return self._read
+        return _OperationInSettings(self, self.lock.read(), settings)
 
     def _writing(self) -> _Operation:
         """Work on the model alone."""
-        return self._write if self.spec.settings is None else _Operation(self, self.lock.write())
+        settings = self.spec.settings
+        if settings is None:
+            return self._write
+        return _OperationInSettings(self, self.lock.write(), settings)
 
     def _without_settings(self) -> tuple[_Operation, _Operation]:
         # Without settings to go back to they remember nothing, and serve all threads.
@@ -234,26 +241,18 @@ class ModelHandle:
 
 
 class _Operation:
-    """The lock of a model, its library's settings, and a note on what is raised.
+    """The lock of a model, and a note on what is raised.
 
     A class rather than a generator, because it is entered for every batch.
     """
 
-    __slots__ = ("_handle", "_lock", "_settings")
-
-    def __init__(self, handle: ModelHandle, lock: AbstractContextManager[None]) -> None:
+    def __init__(self, handle: ModelHandle, lock: Side) -> None:
         self._handle = handle
-        self._lock = lock
-        self._settings: AbstractContextManager[Any] | None = None
+        self._acquire, self._release = lock.acquire, lock.release
 
     def __enter__(self) -> None:
         try:
-            self._lock.__enter__()
-            try:
-                self._enter_settings()
-            except BaseException as exc:
-                self._lock.__exit__(type(exc), exc, exc.__traceback__)
-                raise
+            self._acquire()
         except Exception as exc:
             add_note_once(exc, self._handle.label)
             raise
@@ -264,20 +263,37 @@ class _Operation:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._release()
         if isinstance(exc, Exception):
             add_note_once(exc, self._handle.label)
-        try:
-            if self._settings is not None:
-                self._settings.__exit__(kind, exc, traceback)
-        finally:
-            self._lock.__exit__(kind, exc, traceback)
 
-    def _enter_settings(self) -> None:
-        make = self._handle.spec.settings
-        if make is not None:
-            settings = make()
-            settings.__enter__()
-            self._settings = settings
+
+class _OperationInSettings(_Operation):
+    """With the settings of the model's library as they were at `init_model`; entered once."""
+
+    def __init__(self, handle: ModelHandle, lock: Side, make: Settings) -> None:
+        super().__init__(handle, lock)
+        self._make = make
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        try:
+            self._settings = self._make()
+            self._settings.__enter__()
+        except BaseException as exc:
+            super().__exit__(type(exc), exc, exc.__traceback__)
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._settings.__exit__(kind, exc, traceback)
+        finally:
+            super().__exit__(kind, exc, traceback)
 
 
 class LockedModel:

@@ -125,10 +125,10 @@ class Compiled:
         """Look at what an action returned, and at the components that it wrote."""
         action = self.operations[step].action
         assert action is not None
-        made = taken_over(made, batch, action.name)
-        if made is not batch and type(made) is not self._batch_class:
-            raise _DivertedError(made, step + 1)
-        return made
+        other = taken_over(made, batch, action.name)
+        if other is not batch and type(other) is not self._batch_class:
+            raise _DivertedError(other, step + 1)
+        return other
 
     def _go_on(self, diverted: _DivertedError) -> Batch:
         return perform(self.operations[diverted.step :], diverted.batch)

@@ -35,7 +35,9 @@ class Partner:
         self._state = pipeline._state
         self._state.variables.begin_run()
         self._state.import_models()
-        stage = compile_plan(definition, ahead=False, acts=lambda each: False).stages[0]
+        stage = compile_plan(definition, self._state, ahead=False, acts=lambda each: False).stages[
+            0
+        ]
         self.operations = [*stage.prepare, *stage.act]
         self._latest: tuple[object, Positions | None] = None, None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchloom.actions import action_mark
 from batchloom.batch import Batch
@@ -34,6 +34,9 @@ from batchloom.steps import (
     VariableStep,
     WriteVariable,
 )
+
+if TYPE_CHECKING:
+    from batchloom.runtime.state import State
 
 NOTHING = Declaration()
 
@@ -91,6 +94,8 @@ class Surrounding:
     definition : Definition
     components : tuple of str
         The dataset's.
+    state : State or None
+        Of the pipeline that the steps belong to; None in another process.
     written : set of str
         The variables that steps write.
     trained : set of str
@@ -105,6 +110,7 @@ class Surrounding:
 
     definition: Definition
     components: tuple[str, ...]
+    state: State | None = None
     written: set[str] = field(default_factory=set)
     trained: set[str] = field(default_factory=set)
     calls: list[ModelCall] = field(default_factory=list)
@@ -112,10 +118,10 @@ class Surrounding:
     rebatched: int | None = None
 
     @classmethod
-    def of(cls, definition: Definition) -> Surrounding:
+    def of(cls, definition: Definition, state: State | None = None) -> Surrounding:
         """Look at all steps of a definition."""
         dataset = definition.dataset
-        around = cls(definition, dataset.components if dataset is not None else ())
+        around = cls(definition, dataset.components if dataset is not None else (), state)
         for step in definition.all_steps():
             if isinstance(step, WriteVariable):
                 around.written.add(step.name)
@@ -133,19 +139,23 @@ class Surrounding:
         return around
 
 
-def compile_plan(definition: Definition, ahead: bool, acts: Callable[[Operation], bool]) -> Plan:
+def compile_plan(
+    definition: Definition, state: State, ahead: bool, acts: Callable[[Operation], bool]
+) -> Plan:
     """Compile a definition.
 
     Parameters
     ----------
     definition : Definition
         Checked, and linked to a dataset.
+    state : State
+        Of the pipeline whose definition it is.
     ahead : bool
         Whether batches are prepared ahead, so that it pays to gather early what is read late.
     acts : callable
         Tells of an operation whether it acts in order even if it uses nothing shared.
     """
-    around = Surrounding.of(definition)
+    around = Surrounding.of(definition, state)
     compiled: dict[Step, Operation] = {}
     stages: list[tuple[int | None, list[Operation]]] = [(None, [])]
     for step in expand(definition.steps):

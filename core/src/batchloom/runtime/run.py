@@ -85,7 +85,7 @@ class Run:
         self._source = Source(self._dataset, options, self.order, self.seed, self._place)
         state.import_models()
         ahead = depth_of(options) > 0
-        self.plan = compile_plan(definition, ahead, acts_here(options.executor))
+        self.plan = compile_plan(definition, state, ahead, acts_here(options.executor))
         self._seen = PipelineRun(
             self._dataset,
             MappingProxyType(dict(definition.config)),

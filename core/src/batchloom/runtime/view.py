@@ -23,10 +23,18 @@ if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
     from batchloom.runtime.state import State
 
+
+def _appended(old: Any, value: Any) -> Any:
+    if type(old) is not list:
+        return _in_place(old, "append", value)
+    old.append(value)
+    return old
+
+
 CHANGES: dict[str, Callable[[Any, Any], Any]] = {
     "set": lambda old, value: value,
     "inc": lambda old, value: old + value,
-    "append": lambda old, value: _in_place(old, "append", value),
+    "append": _appended,
     "extend": lambda old, value: _in_place(old, "extend", value),
     "update": lambda old, value: _in_place(old, "update", value),
 }

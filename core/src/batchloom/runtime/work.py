@@ -221,7 +221,7 @@ class Work:
             self.waited = True
             self.monitor.wait_until(lambda: len(self.done) > position)
         found, self.done[position] = self.done[position], None
-        if found is None or any(each.changed() for each in self._reads_of(position)):
+        if found is None or not self._settles(position):
             return self._again(position)
         return self._linked(found)
 
@@ -229,6 +229,13 @@ class Work:
         """Say what a batch that was prepared ahead rests on."""
         turn = self._views.opened.get(position)
         return turn.reads if turn is not None else self._reads.get(position, ())
+
+    def _settles(self, position: int) -> bool:
+        """Tell, at the batch's turn, whether what it rests on is still so."""
+        turn = self._views.opened.get(position)
+        if turn is not None:
+            return turn.settle()
+        return not any(each.changed() for each in self._reads.get(position, ()))
 
     def _ahead(self, position: int) -> Outcome | None:
         """Prepare a batch ahead of its turn, or give it back."""
