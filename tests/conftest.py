@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import secrets
@@ -50,11 +51,12 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(own_temporary_folder: Path) -> Iterator[None]:
-    """After each test: no thread of ours, no child process, no temporary file of ours."""
+    """After each test: no thread, child process, temporary file or shared memory of ours."""
     looks: list[Callable[[], set[str]]] = [
         our_threads,
         child_processes,
         lambda: our_temporary_files(own_temporary_folder),
+        our_shared_memory,
     ]
     before = [look() for look in looks]
     yield
@@ -100,3 +102,14 @@ def command_of(pid: int) -> str:
 
 def our_temporary_files(folder: Path) -> set[str]:
     return {f"file {name}" for name in os.listdir(folder) if name.startswith("batchloom")}
+
+
+def our_shared_memory() -> set[str]:
+    """The slots that this process has open, of which no batch may be left."""
+    folder = Path("/proc/self/fd")
+    found: set[str] = set()
+    for each in os.listdir(folder) if folder.is_dir() else ():
+        with contextlib.suppress(OSError):  # it has been closed since
+            name = os.readlink(folder / each)
+            found |= {f"shared memory {each}: {name}"} if "memfd:batchloom" in name else set()
+    return found

@@ -1,8 +1,9 @@
-"""What is not used costs nothing, however much of it there is. Memory is counted, and no clock is read."""
+"""What is not used costs nothing, however much of it there is. Bytes and calls are counted, not seconds."""
 
 from __future__ import annotations
 
 import itertools
+import sys
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchloom import Dataset, DatasetIndex
+from batchloom import B, Dataset, DatasetIndex, Pipeline
 
 MANY = 10**12
 SMALL = 100_000
@@ -148,3 +149,46 @@ def test_a_batch_takes_memory_by_its_size() -> None:
         )
         # One batch is given out while the next is made; and a portion of small ones fills the cache.
         assert peak < 2 * size * 64 + 3 * (1 << 20)
+
+
+def calls_in(function: Callable[[], Any]) -> int:
+    """How many calls of Python functions a call makes; it is called once before."""
+    function()
+    counted = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal counted
+        counted += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return counted
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["linked", "template"])
+def test_a_step_is_checked_once_when_it_is_written(linked: bool) -> None:
+    start = Dataset(data={"x": np.zeros(100)}).p if linked else Pipeline()
+
+    def write(steps: int) -> None:
+        pipeline = start.init_variable("seen", 0)
+        for _ in range(steps):
+            pipeline = pipeline.apply(np.abs, src="x").set_variable("seen", B.x)
+
+    assert calls_in(lambda: write(50)) < 10 * calls_in(lambda: write(5)) * 1.1
+
+
+def test_a_batch_of_many_steps_takes_so_many_calls() -> None:
+    dataset = Dataset(data={"x": np.zeros(1000)})
+
+    def of(steps: int) -> int:
+        pipeline = dataset.p
+        for _ in range(steps):
+            pipeline = pipeline.apply(np.abs, src="x")
+        batches = pipeline.gen_batch(10)
+        return calls_in(lambda: [next(batches) for _ in range(20)])
+
+    assert of(100) < 10 * of(10) * 1.1

@@ -198,8 +198,6 @@ class Twins(RuleBasedStateMachine):
     )
     def stop_and_resume(self, run: Any, every: Any, stops: Any, way: Any) -> None:
         """Left and gone on with, a run comes to what it would have come to."""
-        if " two'" in repr(self.recipe.steps):
-            return
         whole = self.recipe.made()
         expected = outcome(whole, ("whole", 0), "look", **run)
         with tempfile.TemporaryDirectory() as folder:
@@ -410,7 +408,7 @@ def ctrl_c_counts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def check(executor: ProcessPoolExecutor, chosen: int, examples: int, *phases: Phase) -> None:
+def check(executor: ProcessPoolExecutor, chosen: int, examples: int) -> None:
     """Have Hypothesis make up `examples` pairs of twins from a seed."""
 
     class Seeded(Twins):
@@ -423,7 +421,9 @@ def check(executor: ProcessPoolExecutor, chosen: int, examples: int, *phases: Ph
             stateful_step_count=6,
             deadline=None,
             database=None,
-            phases=(Phase.generate, *phases),
+            phases=(
+                Phase.generate,
+            ),  # a failure in threads is seldom found again by making it smaller
             suppress_health_check=list(HealthCheck),
         ),
     )
@@ -452,5 +452,5 @@ def test_pipelines_made_at_random_for_long(
     while (passed := time.monotonic() - began) < seconds:
         with capsys.disabled():
             print(f"STRESS_SEED={chosen}: {done} examples, {passed:.0f} s", flush=True)
-        check(processes, chosen, 100, Phase.shrink)
+        check(processes, chosen, 100)
         chosen, done = chosen + 1, done + 100

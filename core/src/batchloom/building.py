@@ -45,6 +45,7 @@ class Builder:
 
     _definition: Definition
     _state: State
+    _known: checks.Known | None = None
 
     @property
     def dataset(self) -> Dataset | None:
@@ -354,15 +355,18 @@ class Builder:
         return self._then(EvaluateStep(*step, y, _metrics(metrics)))
 
     def _then(self, *steps: Step) -> Self:
-        return self._made(self._definition.then(*steps))
+        return self._made(self._definition.then(*steps), len(self._definition.steps))
 
-    def _made(self, definition: Definition) -> Self:
-        if definition.dataset is not None:
-            checks.check_definition(definition)
-        else:
-            checks.check_shape(definition.steps)
+    def _made(self, definition: Definition, checked: int = 0) -> Self:
+        """Make a pipeline of a definition whose first so many steps are those of this one."""
         made = object.__new__(type(self))
         made._begin(definition)
+        if definition.dataset is None:
+            checks.check_shape(definition.steps[checked:])
+        elif checked and self._known is not None:
+            made._known = checks.check_added(definition, self._known, checked)
+        else:
+            made._known = checks.check_definition(definition)
         return made
 
     def _begin(self, definition: Definition) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,9 +56,18 @@ class Known:
     variables: set[str] = field(default_factory=set)
     models: set[str] = field(default_factory=set)
 
+    def copied(self) -> Known:
+        """Make a copy to which more can be added."""
+        return Known(self.components.copy(), self.open, self.variables.copy(), self.models.copy())
 
-def check_definition(definition: Definition) -> None:
+
+def check_definition(definition: Definition) -> Known:
     """Check all names of a definition that is linked to a dataset.
+
+    Returns
+    -------
+    Known
+        The names there are after its last step.
 
     Raises
     ------
@@ -66,11 +75,26 @@ def check_definition(definition: Definition) -> None:
         For the first step that names something that is not there, or not there yet.
     """
     assert definition.dataset is not None
-    known = Known(list(definition.dataset.components))
-    check_shape(definition.steps)
-    for step in definition.steps:
+    return check_added(definition, Known(list(definition.dataset.components)), 0)
+
+
+def check_added(definition: Definition, before: Known, checked: int) -> Known:
+    """Do what `check_definition` does when so many first steps have been checked.
+
+    Parameters
+    ----------
+    definition : Definition
+    before : Known
+        The names there are after these first steps.
+    checked : int
+    """
+    assert definition.dataset is not None
+    known, steps = before.copied(), definition.steps[checked:]
+    check_shape(steps)
+    for step in steps:
         _check_step(step, known, definition, definition.dataset)
-    _check_joins(definition.steps)
+    _check_joins([*_last_doing(definition.steps[:checked]), *steps])
+    return known
 
 
 def check_complete(definition: Definition) -> None:
@@ -236,6 +260,11 @@ def _given(step: Step) -> list[Any]:
 
 def _doing(steps: Sequence[Step]) -> list[Step]:
     return [each for each in steps if not isinstance(each, Declaration)]
+
+
+def _last_doing(steps: Sequence[Step]) -> Iterator[Step]:
+    found = (each for each in reversed(steps) if not isinstance(each, Declaration))
+    return itertools.islice(found, 1)
 
 
 def _check_joins(steps: Sequence[Step]) -> None:

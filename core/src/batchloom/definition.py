@@ -126,6 +126,8 @@ class Definition(Record):
         DefinitionError
             If a name is declared a second time.
         """
+        if not any(isinstance(each, Declaration) for each in steps):
+            return replace(self, steps=(*self.steps, *steps))
         there = {each.subject: each for each in self.steps if isinstance(each, Declaration)}
         added = []
         for step in steps:

@@ -70,8 +70,9 @@ class Pipeline(Builder):
             Leave out a last batch that is not full.
         prefetch : int, default 0
             How many batches are prepared ahead, in threads. The result is the same.
-        executor : concurrent.futures.Executor, optional
-            Prepares batches there instead: threads, or processes that are spawned.
+        executor : int or concurrent.futures.Executor, optional
+            Prepares batches there instead: so many worker processes, spawned for this run, or an
+            executor of threads or of processes that are spawned.
         seed : int, optional
             What every random number of the run comes from. Default: the int given as `shuffle`, else a
             fresh one, which `seed` tells afterwards.
@@ -79,6 +80,9 @@ class Pipeline(Builder):
             Show a progress bar.
         on_error : {"raise", "skip"}, default "raise"
             ``"skip"`` leaves out a batch that fails, and records it in `failures`.
+        max_skipped : int, optional
+            The most batches that a run may leave out, by `on_error` or because an action raised
+            `SkipBatch`. The exception of the one after them ends the run. Default: no limit.
         checkpoint : path, optional
             A folder. The state of the run is kept there from time to time, and a run that finds a
             checkpoint of its own there goes on from it, with the result it would have had without the
@@ -86,6 +90,11 @@ class Pipeline(Builder):
         checkpoint_every : int, timedelta or "epoch", default "epoch"
             Batches, time, or the end of each epoch. A pipeline that rebatches is kept at the end of
             epochs only.
+        on_sigterm : {None, "checkpoint"}, default None
+            ``"checkpoint"``: when the process is asked to end with SIGTERM, finish the batch at hand,
+            write a last checkpoint, stop all workers and raise ``SystemExit(143)``. It takes the place of
+            the handler of SIGTERM for the time of the run, which must be in the main thread, and puts it
+            back. A second SIGTERM does not wait for the batch. Default: SIGTERM is left alone.
         lazy : bool, default False
             Do not run; return a pipeline that remembers these options, for a ``run()`` without any.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from batchloom.randomness import model_seed
 from batchloom.runtime import checkpoint_files as files
 from batchloom.runtime.fingerprint import differences, fingerprint
 from batchloom.runtime.source import Place
-from batchloom.runtime.state import Failure
+from batchloom.runtime.state import Failure, State
 from batchloom.runtime.view import RunningPipeline
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Schedule:
         self._batches = 0
         self._since = time.monotonic()
 
+    def begin(self, batches: int) -> None:
+        """Count from here."""
+        self._batches, self._since = batches, time.monotonic()
+
     def due(self, batches: int, epoch_ended: bool) -> bool:
         """Tell whether a checkpoint is due, and begin anew if it is."""
         if isinstance(self._every, str):
@@ -63,7 +68,7 @@ class Schedule:
         else:
             due = time.monotonic() - self._since >= self._every.total_seconds()
         if due:
-            self._batches, self._since = batches, time.monotonic()
+            self.begin(batches)
         return due
 
 
@@ -95,11 +100,29 @@ class Checkpoints:
         epoch_ended : bool
             Whether this is the end of an epoch.
         """
-        # What a rebatch holds back belongs to batches that are not done: at an epoch's end it is empty.
-        possible = epoch_ended or len(self._run.plan.stages) == 1
         number = place.epoch * batches + place.batch
-        if possible and number != self._written and self._schedule.due(number, epoch_ended):
+        possible = self._is_possible(epoch_ended) and number != self._written
+        if possible and self._schedule.due(number, epoch_ended):
             self.write(place, batches, finished=False)
+
+    def write_last(self, place: Place, batches: int, epoch_ended: bool) -> None:
+        """Write a checkpoint now, because the run has to end, or say why there is none of this place."""
+        if place.epoch * batches + place.batch == self._written:
+            return
+        if self._is_possible(epoch_ended):
+            self.write(place, batches, finished=False)
+        else:
+            last = f"the one after batch {self._written}" if self._written else "none yet"
+            warnings.warn(
+                "SIGTERM: a pipeline that rebatches is kept at the ends of epochs only, so there is no "
+                f"checkpoint of batch {place.batch} of epoch {place.epoch}. The last one is {last}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _is_possible(self, epoch_ended: bool) -> bool:
+        # What a rebatch holds back belongs to batches that are not done: at an epoch's end it is empty.
+        return epoch_ended or len(self._run.plan.stages) == 1
 
     def write(self, place: Place, batches: int, finished: bool) -> None:
         """Write a checkpoint."""
@@ -109,11 +132,6 @@ class Checkpoints:
     def _fill(self, folder: Path, place: Place, finished: bool) -> None:
         run = self._run
         models = self._models()
-        for at, (name, value) in enumerate(run.state.variables.items()):
-            write_plain(value, folder / f"variable-{at}", f"variable {name!r}")
-        for at, handle in enumerate(models.values()):
-            (folder / f"model-{at}").mkdir()
-            handle.save_checkpoint(folder / f"model-{at}")
         gathered = [each.gathered for each in run.plan.evaluations]
         write_plain(gathered, folder / "evaluations", "what evaluate_model has gathered")
         content = {
@@ -121,8 +139,11 @@ class Checkpoints:
             "options": run_options(run),
             "place": {"epoch": place.epoch, "batch": place.batch, "rebatched": place.rebatched},
             "finished": finished,
-            "variables": list(run.state.variables),
-            "models": {name: _config(name, handle, run) for name, handle in models.items()},
+            **_write_state(run.state, models, folder, ""),
+            "partners": [
+                _write_state(state, own_models(state), folder, f"partner-{at}-")
+                for at, state in enumerate(run.plan.partners)
+            ],
             "begun": [name for name in run.begun if name in models],
             "stopping": [name for name, each in models.items() if each.stop_training],
             "failures": [_failure(each) for each in run.state.failures],
@@ -134,9 +155,8 @@ class Checkpoints:
         run = self._run
         # An action may train one that no step trains.
         trained = {each.name for each in run.plan.trainings} | set(run.begun)
-        own = {n for n, each in run.definition.models.items() if isinstance(each, DeclareModel)}
-        there = {name: run.state.find(name) for name in run.definition.models}
-        return {n: each for n, each in there.items() if each is not None and n in own | trained}
+        also = {name: run.state.find(name) for name in run.definition.models if name in trained}
+        return own_models(run.state) | {n: each for n, each in also.items() if each is not None}
 
     def read(self) -> Restored | None:
         """Read the newest checkpoint.
@@ -158,6 +178,8 @@ class Checkpoints:
                     f"{path} was made by another run than this one. {'; '.join(unlike)}. Give back what it "
                     "was made with, or another folder"
                 )
+        self._written = files.number_of(path)
+        self._schedule.begin(self._written)
         return Restored(path, content)
 
 
@@ -187,19 +209,32 @@ class Restored:
     def restore(self, run: Run) -> None:
         """Give the run's pipeline the state that was kept."""
         with files.opened(self.path) as folder:
-            for at, name in enumerate(self.content["variables"]):
-                run.state.variables[name] = read_plain(folder / f"variable-{at}")
+            pairs = list(zip((run.state, *run.plan.partners), self._kept(), strict=True))
+            # First all models, then what they have learned, then the variables: to make a model, a batch
+            # is prepared again, whose actions may change any of them.
+            made = [_handles(run, state, kept["models"]) for state, (kept, _) in pairs]
+            for (state, (_, prefix)), handles in zip(pairs, made, strict=True):
+                for at, handle in enumerate(handles):
+                    self._restore_model(run, state, handle, folder / f"{prefix}model-{at}")
+            for state, (kept, prefix) in pairs:
+                for at, name in enumerate(kept["variables"]):
+                    state.variables[name] = read_plain(folder / f"{prefix}variable-{at}")
             for call, gathered in zip(
                 run.plan.evaluations, read_plain(folder / "evaluations"), strict=True
             ):
                 call.gathered = gathered
-            for at, (name, config) in enumerate(self.content["models"].items()):
-                self._restore_model(run, _handle(run, name, config), folder / f"model-{at}")
+        # The end of an epoch comes to models in the order in which they began.
+        run.begun = {name: run.begun[name] for name in self.content["begun"]}
         run.state.failures = [_restored_failure(each) for each in self.content["failures"]]
 
-    def _restore_model(self, run: Run, handle: ModelHandle, folder: Path) -> None:
+    def _kept(self) -> list[tuple[Mapping[str, Any], str]]:
+        """List what was kept of the pipeline and of its partners, with what its files' names begin with."""
+        partners = enumerate(self.content["partners"])
+        return [(self.content, ""), *((each, f"partner-{at}-") for at, each in partners)]
+
+    def _restore_model(self, run: Run, state: State, handle: ModelHandle, folder: Path) -> None:
         name, info = handle.name, None
-        if name in self.content["begun"]:
+        if state is run.state and name in self.content["begun"]:
             run.begun[name] = handle
             info = run.info_for(handle)
         folder.mkdir(exist_ok=True)  # an archive has no empty directories
@@ -255,9 +290,30 @@ def _unlike_options(there: Mapping[str, Any], run: Run) -> Sequence[str]:
     ]
 
 
-def _config(name: str, handle: ModelHandle, run: Run) -> dict[str, Any] | None:
+def own_models(state: State) -> dict[str, ModelHandle]:
+    """Find the models that a pipeline has made itself."""
+    own = [n for n, each in state.definition.models.items() if isinstance(each, DeclareModel)]
+    there = {name: state.find(name) for name in own}
+    return {name: each for name, each in there.items() if each is not None}
+
+
+def _write_state(
+    state: State, models: Mapping[str, ModelHandle], folder: Path, prefix: str
+) -> dict[str, Any]:
+    """Write the variables and models of a pipeline, and say what was written."""
+    for at, (name, value) in enumerate(state.variables.items()):
+        write_plain(value, folder / f"{prefix}variable-{at}", f"variable {name!r}")
+    for at, handle in enumerate(models.values()):
+        place = folder / f"{prefix}model-{at}"
+        place.mkdir()
+        handle.save_checkpoint(place)
+    configs = {name: _config(name, handle, state) for name, handle in models.items()}
+    return {"variables": list(state.variables), "models": configs}
+
+
+def _config(name: str, handle: ModelHandle, state: State) -> dict[str, Any] | None:
     """Give the config that a model was made with, if its declaration does not say it all."""
-    declared = run.definition.models[name]
+    declared = state.definition.models[name]
     if not isinstance(declared, DeclareModel) or not has_expressions(dict(declared.spec.config)):
         return None
     kept, omitted = split_config(handle.config)
@@ -269,17 +325,25 @@ def _config(name: str, handle: ModelHandle, run: Run) -> dict[str, Any] | None:
     return kept
 
 
-def _handle(run: Run, name: str, config: Mapping[str, Any] | None) -> ModelHandle:
-    there = run.state.find(name)
+def _handles(run: Run, state: State, configs: Mapping[str, Any]) -> list[ModelHandle]:
+    return [_handle(run, state, name, config) for name, config in configs.items()]
+
+
+def _handle(run: Run, state: State, name: str, config: Mapping[str, Any] | None) -> ModelHandle:
+    there = state.find(name)
     if there is not None:
         return there
-    declared = run.definition.models[name]
+    declared = state.definition.models[name]
     assert isinstance(declared, DeclareModel)
     options = dict(declared.spec.config if config is None else config)
     handle = declared.spec.live(options, model_seed(run.seed, name))
     if getattr(declared.spec.model_class, "load_needs_build", True) or not options.get("load"):
-        handle.build((), {"pipeline": RunningPipeline(run.state), "batch": run.first_batch()})
-    run.state.handles[name] = handle
+        batch = run.first_batch(name)
+        made = state.find(name)
+        if made is not None:  # by a partner's own steps, on the way to that batch
+            return made
+        handle.build((), {"pipeline": RunningPipeline(state), "batch": batch})
+    state.handles[name] = handle
     return handle
 
 

@@ -56,6 +56,13 @@ def latest(folder: Path) -> Path | None:
     return next(reversed(_all(folder)), None)
 
 
+def number_of(path: Path) -> int:
+    """Say how many batches were done when a checkpoint was made."""
+    found = _NAME.fullmatch(path.name)
+    assert found is not None
+    return int(found[1])
+
+
 def remove_all(folder: Path) -> None:
     """Remove all checkpoints of a folder."""
     for each in _all(folder):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Partner:
     """Another pipeline, made ready to work on single batches."""
 
-    def __init__(self, pipeline: Builder) -> None:
+    def __init__(self, pipeline: Builder, around: Surrounding) -> None:
         from batchloom.runtime.plan import compile_plan
 
         definition = pipeline._definition
@@ -35,10 +35,10 @@ class Partner:
         self._state = pipeline._state
         self._state.variables.begin_run()
         self._state.import_models()
-        stage = compile_plan(definition, self._state, ahead=False, acts=lambda each: False).stages[
-            0
-        ]
-        self.operations = [*stage.prepare, *stage.act]
+        plan = compile_plan(definition, self._state, ahead=False, acts=lambda each: False)
+        self.operations = [*plan.stages[0].prepare, *plan.stages[0].act]
+        states = (self._state, *plan.partners)
+        around.partners += [each for each in states if each not in around.partners]
         self._latest: tuple[object, Positions | None] = None, None
 
     def __call__(self, batch: Batch, joined: Batch) -> Batch:
@@ -70,7 +70,7 @@ class Partner:
 
 def joining(step: JoinStep, around: Surrounding) -> Operation:
     """Make the operation of ``join``: batches with the same ids, for the next action."""
-    partners = [Partner(each) for each in step.pipelines]
+    partners = [Partner(each, around) for each in step.pipelines]
 
     def call(batch: Batch) -> Batch:
         ids = batch.indices
@@ -89,7 +89,7 @@ def merging(step: MergeStep, around: Surrounding) -> Operation:
     A partner has batches of the same size as the pipeline, shuffled if the run is (from a seed of its
     own), and begins again when its items are used up.
     """
-    partners = [Partner(each) for each in step.pipelines]
+    partners = [Partner(each, around) for each in step.pipelines]
     rebatched = around.rebatched
 
     def call(batch: Batch) -> Batch:

@@ -69,10 +69,13 @@ class Plan:
     stages : list of StagePlan
     calls : list of ModelCall
         All calls of models, for what a run does with them besides.
+    partners : list of State
+        The states of the pipelines that are joined or merged in.
     """
 
     stages: list[StagePlan]
     calls: list[ModelCall]
+    partners: list[State]
 
     @property
     def trainings(self) -> list[TrainCall]:
@@ -104,6 +107,8 @@ class Surrounding:
         Filled while compiling.
     joins : bool
         Whether other pipelines are joined, whose batches the next action gets.
+    partners : list of State
+        Filled while compiling.
     rebatched : int or None
         The size of the batches where compiling has come to, unless it is the run's batch size.
     """
@@ -115,6 +120,7 @@ class Surrounding:
     trained: set[str] = field(default_factory=set)
     calls: list[ModelCall] = field(default_factory=list)
     joins: bool = False
+    partners: list[State] = field(default_factory=list)
     rebatched: int | None = None
 
     @classmethod
@@ -169,7 +175,7 @@ def compile_plan(
     shared_locks = _locks_of_several([each for _, each in stages])
     parted = [_part(ops, shared_locks, ahead, acts, around) for _, ops in stages]
     plans = [StagePlan(*both, size) for (size, _), both in zip(stages, parted, strict=True)]
-    return Plan(plans, around.calls)
+    return Plan(plans, around.calls, around.partners)
 
 
 def expand(steps: Sequence[Step]) -> Iterator[Step]:
