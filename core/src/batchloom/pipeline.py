@@ -95,6 +95,18 @@ class Pipeline(Builder):
             write a last checkpoint, stop all workers and raise ``SystemExit(143)``. It takes the place of
             the handler of SIGTERM for the time of the run, which must be in the main thread, and puts it
             back. A second SIGTERM does not wait for the batch. Default: SIGTERM is left alone.
+        on_damage : {"raise", "previous"}, default "raise"
+            What to do if the newest checkpoint is damaged: raise `CorruptFileError`, which names the one
+            before it; or set it aside and go on from the one before.
+        force : bool, default False
+            Go on from a checkpoint also where something differs that is harmless, because what was done
+            so far would have been the same: another `n_epochs`, if the epochs in question are yet to come;
+            another `on_error`, if no batch has been left out or any may be; a batch class of the same name
+            in another module. Anything else is refused all the same.
+        debug : bool, default False
+            Warn of actions that draw from the global generators of NumPy or of `random`, with which a run
+            can be neither repeated nor resumed. Batches are then prepared one by one in this thread,
+            whatever `prefetch` and `executor` say.
         lazy : bool, default False
             Do not run; return a pipeline that remembers these options, for a ``run()`` without any.
 
@@ -126,7 +138,8 @@ class Pipeline(Builder):
             The one that ``run(..., checkpoint=...)`` was given.
         **options : object
             Those of `run` that the result does not depend on (``prefetch``, ``executor``, ``bar``,
-            ``checkpoint_every``), and a `shuffle` that was a callable.
+            ``checkpoint_every``, ``on_sigterm``, ``max_skipped``), a `shuffle` that was a callable,
+            ``on_damage``, and with ``force=True`` what differs and is harmless.
 
         Returns
         -------
@@ -136,11 +149,16 @@ class Pipeline(Builder):
         Raises
         ------
         CheckpointError
-            If there is no checkpoint, or it is one of another definition or other data.
+            If there is no checkpoint.
+        CheckpointMismatchError
+            If it is one of another definition, other data, other options or other versions of packages.
+        CorruptFileError
+            If it is damaged.
         """
         from batchloom.runtime.checkpoint import resumed_options
 
-        return self.run(**{**resumed_options(folder), **options, "checkpoint": folder})
+        kept = resumed_options(folder, options.get("on_damage", "raise"))
+        return self.run(**{**kept, **options, "checkpoint": folder})
 
     def gen_batch(
         self, batch_size: int | None = None, **options: Unpack[RunKeywords]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import batchloom
@@ -58,17 +58,22 @@ class Entry(NamedTuple):
         return f"entry point {self.key!r} ({self.value}) of {self.owner} in the group {self.group}"
 
 
+Scanned = dict[str, dict[str | None, list[Entry]]]
+"""By group and by namespace; under None are all of a group."""
+
 _lock = threading.Lock()
-_scanned: dict[str, tuple[Entry, ...]] | None = None
+_scanned: Scanned | None = None
 
 
-def entries(group: str) -> tuple[Entry, ...]:
+def entries(group: str, namespace: str | None = None) -> Sequence[Entry]:
     """Return the entry points of a group; the metadata is scanned at the first call.
 
     Parameters
     ----------
     group : str
         One of `GROUPS`.
+    namespace : str, optional
+        Only those in one namespace.
     """
     global _scanned
     found = _scanned
@@ -77,7 +82,7 @@ def entries(group: str) -> tuple[Entry, ...]:
             if _scanned is None:
                 _scanned = _scan()
             found = _scanned
-    return found[group]
+    return found[group].get(namespace, ())
 
 
 def forget() -> None:
@@ -177,7 +182,7 @@ def _advice(entry: Entry, exc: BaseException) -> str:
     return f"The fault is in {entry.package} or in what it imports; other models are not affected"
 
 
-def _scan() -> dict[str, tuple[Entry, ...]]:
+def _scan() -> Scanned:
     found: dict[str, dict[Entry, None]] = {group: {} for group in GROUPS}
     packages: dict[int, tuple[str, str, tuple[str, ...]]] = {}
     for point in _points():
@@ -186,7 +191,14 @@ def _scan() -> dict[str, tuple[Entry, ...]]:
                 packages[id(point.dist)] = _package(point.dist)
             entry = Entry(point.group, point.name, point.value, *packages[id(point.dist)])
             found[point.group][entry] = None  # equal entry points can come twice
-    return {group: tuple(each) for group, each in found.items()}
+    return {group: _by_namespace(each) for group, each in found.items()}
+
+
+def _by_namespace(entries: Iterable[Entry]) -> dict[str | None, list[Entry]]:
+    found: dict[str | None, list[Entry]] = {None: list(entries)}
+    for each in found[None]:
+        found.setdefault(each.namespace, []).append(each)
+    return found
 
 
 def _points() -> Iterable[EntryPoint]:

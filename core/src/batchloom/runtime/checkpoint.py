@@ -11,19 +11,21 @@ import datetime
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchloom.definition import DeclareModel
-from batchloom.errors import CheckpointError, CheckpointMismatchError
+from batchloom.errors import CheckpointError, CorruptFileError
 from batchloom.expressions import has_expressions
 from batchloom.models.manifest import split_config
+from batchloom.models.saved import packages, version_now
 from batchloom.plain import read_plain, write_plain
 from batchloom.randomness import model_seed
 from batchloom.runtime import checkpoint_files as files
-from batchloom.runtime.fingerprint import differences, fingerprint
+from batchloom.runtime.fingerprint import fingerprint
+from batchloom.runtime.mismatch import COMPARED, check, run_options
 from batchloom.runtime.source import Place
 from batchloom.runtime.state import Failure, State
 from batchloom.runtime.view import RunningPipeline
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from batchloom.runtime.run import Run
 
 Every = int | str | datetime.timedelta
-COMPARED = ("batch_size", "n_epochs", "drop_last", "on_error")
-"""The options that the result depends on, besides the order."""
 
 
 class RestoredFailure(Exception):  # noqa: N818  (stands for an exception of another process)
@@ -136,6 +136,7 @@ class Checkpoints:
         write_plain(gathered, folder / "evaluations", "what evaluate_model has gathered")
         content = {
             "fingerprint": self._fingerprint,
+            "packages": _packages(models.values()),
             "options": run_options(run),
             "place": {"epoch": place.epoch, "batch": place.batch, "rebatched": place.rebatched},
             "finished": finished,
@@ -166,21 +167,12 @@ class Checkpoints:
         CheckpointMismatchError
             If it was made with another definition, other data or other options.
         """
-        path = files.latest(self._folder)
-        if path is None:
-            return None
-        with files.opened(path) as folder:
-            content = read_plain(folder / "run")
-            unlike = differences(content["fingerprint"], self._fingerprint)
-            unlike += _unlike_options(content["options"], self._run)
-            if unlike:
-                raise CheckpointMismatchError(
-                    f"{path} was made by another run than this one. {'; '.join(unlike)}. Give back what it "
-                    "was made with, or another folder"
-                )
-        self._written = files.number_of(path)
-        self._schedule.begin(self._written)
-        return Restored(path, content)
+        found = newest(self._folder, self._run.options.on_damage)
+        if found is not None:
+            check(found.path, found.content, self._fingerprint, self._run)
+            self._written = files.number_of(found.path)
+            self._schedule.begin(self._written)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +183,13 @@ class Restored:
     ----------
     path : Path
     content : mapping
+    damaged : sequence of (Path, str)
+        Newer ones, and what is wrong with them.
     """
 
     path: Path
     content: Mapping[str, Any]
+    damaged: Sequence[tuple[Path, str]] = ()
 
     @property
     def finished(self) -> bool:
@@ -208,6 +203,13 @@ class Restored:
 
     def restore(self, run: Run) -> None:
         """Give the run's pipeline the state that was kept."""
+        for path, fault in self.damaged:
+            aside = files.set_aside(path)
+            warnings.warn(
+                f"{fault}. The run goes on from {self.path.name}; the damaged one is now {aside.name}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         with files.opened(self.path) as folder:
             pairs = list(zip((run.state, *run.plan.partners), self._kept(), strict=True))
             # First all models, then what they have learned, then the variables: to make a model, a batch
@@ -241,21 +243,43 @@ class Restored:
         handle.load_checkpoint(folder, info, name in self.content["stopping"])
 
 
-def run_options(run: Run) -> dict[str, Any]:
-    """Give the options of a run as plain data."""
-    options: dict[str, Any] = {name: getattr(run.options, name) for name in COMPARED}
-    order = run.order
-    return {
-        **options,
-        "batch_size": int(run.options.batch_size),
-        "shuffled": order.shuffled,
-        "by_function": order.function is not None,
-        "order_seed": order.seed,
-        "seed": run.seed,
-    }
+def newest(folder: Path, on_damage: str) -> Restored | None:
+    """Read the newest checkpoint of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    on_damage : {"raise", "previous"}
+        What to do if it is damaged.
+
+    Raises
+    ------
+    CorruptFileError
+        If it is, and there is no other, or no other is asked for.
+    """
+    damaged: list[tuple[Path, str]] = []
+    paths = files.all_of(folder)
+    while paths:
+        path = paths.pop()
+        try:
+            with files.opened(path) as content:
+                return Restored(path, read_plain(content / "run"), damaged)
+        except CorruptFileError as exc:
+            damaged.append((path, str(exc)))
+            if on_damage == "raise" or not paths:
+                raise CorruptFileError(_damage(damaged, paths)) from exc
+    return None
 
 
-def resumed_options(folder: str | os.PathLike[str]) -> dict[str, Any]:
+def _damage(damaged: Sequence[tuple[Path, str]], before: Sequence[Path]) -> str:
+    faults = "; ".join(fault for _, fault in damaged)
+    if before:
+        name = before[-1].name
+        return f"{faults}. The checkpoint before it is {name}: on_damage='previous' goes on from it"
+    return f"{faults}. There is no other checkpoint in the folder: remove it to begin anew"
+
+
+def resumed_options(folder: str | os.PathLike[str], on_damage: str = "raise") -> dict[str, Any]:
     """Read the options of `Pipeline.run` that the newest checkpoint of a folder was made with.
 
     Raises
@@ -263,31 +287,24 @@ def resumed_options(folder: str | os.PathLike[str]) -> dict[str, Any]:
     CheckpointError
         If there is none.
     """
-    path = files.latest(Path(folder))
-    if path is None:
+    found = newest(Path(folder), on_damage)
+    if found is None:
         raise CheckpointError(
             f"there is no checkpoint in {folder}: run(..., checkpoint={os.fspath(folder)!r}) writes them"
         )
-    with files.opened(path) as content:
-        kept = read_plain(content / "run")["options"]
-    options = {name: kept[name] for name in (*COMPARED, "seed")}
+    kept = found.content["options"]
+    options = {name: kept[name] for name in (*COMPARED, "max_skipped", "seed")}
     if not kept["by_function"]:  # a callable cannot be kept: its user gives it again
         options["shuffle"] = kept["order_seed"] if kept["shuffled"] else False
     return options
 
 
-def _unlike_options(there: Mapping[str, Any], run: Run) -> Sequence[str]:
-    here = run_options(run)
-    compared = [*COMPARED, "shuffled", "by_function"]
-    if run.options.seed is not None:
-        compared.append("seed")
-    if type(run.options.shuffle) is int:
-        compared.append("order_seed")
-    return [
-        f"{name}: {there[name]!r} then, {here[name]!r} now"
-        for name in compared
-        if there[name] != here[name]
-    ]
+def _packages(models: Iterable[ModelHandle]) -> dict[str, str]:
+    """Name the packages that the run rests on, with their versions."""
+    found = {name: version_now(name) for name in ("batchloom", "numpy")}
+    for each in models:
+        found |= packages(each)
+    return found
 
 
 def own_models(state: State) -> dict[str, ModelHandle]:

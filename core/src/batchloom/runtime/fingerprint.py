@@ -40,15 +40,6 @@ def fingerprint(definition: Definition) -> dict[str, str]:
     return parts
 
 
-def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
-    """Say in which parts two fingerprints differ."""
-    return [
-        f"{part}: {there.get(part, 'nothing')} then, {here.get(part, 'nothing')} now"
-        for part in dict.fromkeys([*there, *here])
-        if there.get(part) != here.get(part)
-    ]
-
-
 def stable_text(value: Any) -> str:
     """Write a value so that it reads the same in every process: no addresses, arrays by content."""
     if isinstance(value, np.ndarray) and value.size > 16:

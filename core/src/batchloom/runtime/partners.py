@@ -35,7 +35,7 @@ class Partner:
         self._state = pipeline._state
         self._state.variables.begin_run()
         self._state.import_models()
-        plan = compile_plan(definition, self._state, ahead=False, acts=lambda each: False)
+        plan = compile_plan(definition, self._state, False, lambda each: False, around.watch)
         self.operations = [*plan.stages[0].prepare, *plan.stages[0].act]
         states = (self._state, *plan.partners)
         around.partners += [each for each in states if each not in around.partners]

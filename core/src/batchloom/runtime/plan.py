@@ -111,6 +111,8 @@ class Surrounding:
         Filled while compiling.
     rebatched : int or None
         The size of the batches where compiling has come to, unless it is the run's batch size.
+    watch : bool
+        Whether steps are watched for what makes a run not repeatable.
     """
 
     definition: Definition
@@ -122,12 +124,16 @@ class Surrounding:
     joins: bool = False
     partners: list[State] = field(default_factory=list)
     rebatched: int | None = None
+    watch: bool = False
 
     @classmethod
-    def of(cls, definition: Definition, state: State | None = None) -> Surrounding:
+    def of(
+        cls, definition: Definition, state: State | None = None, watch: bool = False
+    ) -> Surrounding:
         """Look at all steps of a definition."""
         dataset = definition.dataset
-        around = cls(definition, dataset.components if dataset is not None else (), state)
+        components = dataset.components if dataset is not None else ()
+        around = cls(definition, components, state, watch=watch)
         for step in definition.all_steps():
             if isinstance(step, WriteVariable):
                 around.written.add(step.name)
@@ -146,7 +152,11 @@ class Surrounding:
 
 
 def compile_plan(
-    definition: Definition, state: State, ahead: bool, acts: Callable[[Operation], bool]
+    definition: Definition,
+    state: State,
+    ahead: bool,
+    acts: Callable[[Operation], bool],
+    watch: bool = False,
 ) -> Plan:
     """Compile a definition.
 
@@ -160,8 +170,10 @@ def compile_plan(
         Whether batches are prepared ahead, so that it pays to gather early what is read late.
     acts : callable
         Tells of an operation whether it acts in order even if it uses nothing shared.
+    watch : bool
+        Whether steps are watched for what makes a run not repeatable.
     """
-    around = Surrounding.of(definition, state)
+    around = Surrounding.of(definition, state, watch)
     compiled: dict[Step, Operation] = {}
     stages: list[tuple[int | None, list[Operation]]] = [(None, [])]
     for step in expand(definition.steps):
@@ -190,6 +202,15 @@ def expand(steps: Sequence[Step]) -> Iterator[Step]:
 
 def compile_step(step: Step, around: Surrounding) -> Operation:
     """Make the operation of one step."""
+    made = _compile(step, around)
+    if not around.watch or isinstance(step, (ChanceStep, JoinStep, MergeStep)):
+        return made  # of those that hold others, the others are watched
+    from batchloom.runtime.watching import watched
+
+    return watched(made)
+
+
+def _compile(step: Step, around: Surrounding) -> Operation:
     if isinstance(step, ModelStep):
         call = CALLS[type(step)](step, around)
         around.calls.append(call)

@@ -67,6 +67,10 @@ class Run:
     def __init__(self, definition: Definition, state: State, options: RunOptions) -> None:
         assert definition.dataset is not None
         check_executor(options.executor)
+        if (
+            options.debug
+        ):  # generators of the whole process are watched: one batch at a time changes them
+            options = replace(options, prefetch=0, executor=None)
         self.definition = definition
         self._dataset = definition.dataset
         self.state = state
@@ -85,7 +89,8 @@ class Run:
         self._source = Source(self._dataset, options, self.order, self.seed, self._place)
         state.import_models()
         ahead = depth_of(options) > 0
-        self.plan = compile_plan(definition, state, ahead, acts_here(options.executor))
+        acts = acts_here(options.executor)
+        self.plan = compile_plan(definition, state, ahead, acts, options.debug)
         self._seen = PipelineRun(
             self._dataset,
             MappingProxyType(dict(definition.config)),
