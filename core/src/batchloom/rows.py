@@ -1,7 +1,8 @@
 """Rows: the share of a dataset that one or several consecutive batches are made of.
 
 Components are gathered when they are first asked for. Several small batches share one gather, because
-most of its price is set-up: each of them gets a view of its own rows, which no other batch sees.
+most of its price is set-up: each of them gets a view of its own rows, which no other batch sees. Large
+ones are gathered one by one, so that each stays in the processor's cache.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from batchloom.ordering import Positions
 
 if TYPE_CHECKING:
     from batchloom.dataset import Dataset
+
+
+SHARED_BYTES = 1 << 20
+"""Batches share a gather that is no larger than this."""
 
 
 class Rows:
@@ -72,13 +77,18 @@ class Rows:
         """Tell whether the dataset has a column of that name."""
         return name in self._gathered or name in self.linked_dataset().columns
 
+    def shares(self, name: str) -> bool:
+        """Tell whether one gather of a component serves all batches of these rows."""
+        column = self.linked_dataset().columns[name]
+        return isinstance(column, ArrayColumn) and self.length * column.row_bytes <= SHARED_BYTES
+
     def component(self, name: str, start: int, stop: int) -> Any:
         """Gather one component of items ``start .. stop - 1``; the result belongs to the caller."""
         self._asked[name] = self._asked.get(name, 0) + 1
         shared = self._gathered.get(name)
         if shared is None:
             dataset = self.linked_dataset()
-            if stop - start == self.length or not isinstance(dataset.columns[name], ArrayColumn):
+            if stop - start == self.length or not self.shares(name):
                 return dataset.gather(name, self.where(start, stop))
             shared = self.whole(name)
         return shared[start:stop]
@@ -93,10 +103,8 @@ class Rows:
         return shared
 
     def asked_for(self, times: int) -> tuple[str, ...]:
-        """Name the arrays among the components that were asked for so many times."""
-        columns = self.linked_dataset().columns
-        often = (name for name, asked in self._asked.items() if asked >= times)
-        return tuple(name for name in often if isinstance(columns[name], ArrayColumn))
+        """Name the components that were asked for so many times."""
+        return tuple(name for name, asked in self._asked.items() if asked >= times)
 
     def __getstate__(self) -> tuple[int, int, Positions | None]:
         # Only pickled on the way to and from worker processes, which have the dataset already.

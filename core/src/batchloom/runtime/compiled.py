@@ -69,7 +69,7 @@ class Compiled:
         self._batch_class = batch_class
         self._names = names
         self._run = run
-        self._loops: dict[tuple[str, ...], Loop] = {}
+        self._loops: dict[tuple[tuple[str, ...], ...], Loop] = {}
         self.is_possible = _can_be_bare(batch_class)
 
     def followed_by(self, others: Compiled) -> Compiled:
@@ -81,19 +81,23 @@ class Compiled:
         """Do the operations on one batch."""
         return perform(self.operations, batch)
 
-    def loop(self, gathered: tuple[str, ...]) -> Loop:
-        """Give the loop that makes batches with some array components gathered already."""
-        found = self._loops.get(gathered)
+    def loop(self, portion: Portion, wanted: tuple[str, ...]) -> Loop:
+        """Give the loop for a portion of whose components some are wanted beforehand."""
+        rows = portion.rows
+        assert rows is not None
+        plain = [each for each in wanted if each.isidentifier() and not keyword.iskeyword(each)]
+        shared = tuple(each for each in plain if rows.shares(each))
+        alone = tuple(each for each in plain if each not in shared)
+        found = self._loops.get((shared, alone))
         if found is None:
-            plain = tuple(each for each in gathered if _is_plain(each))
-            found = self._loops[gathered] = self._compiled(plain)
+            found = self._loops[shared, alone] = self._compiled(shared, alone)
         return found
 
-    def _compiled(self, gathered: tuple[str, ...]) -> Loop:
+    def _compiled(self, shared: tuple[str, ...], alone: tuple[str, ...]) -> Loop:
         names_differ = self._batch_class.components != self._names
-        source = _source(self.operations, gathered, names_differ, self._run is not None)
+        steps = _steps(self.operations, alone, self._run is not None)
         scope = self._scope()
-        exec(_code(source), scope)
+        exec(_code(_source(shared, names_differ, steps)), scope)
         loop: Loop = scope["loop"]
         return loop
 
@@ -108,7 +112,7 @@ class Compiled:
             "check": self._check,
             "enter_run": enter_run,
             "go_on": self._go_on,
-            "labels": [each.label for each in self.operations],
+            "labels": [*(each.label for each in self.operations), "gathering of components"],
             "leave_run": leave_run,
             "located": located,
             "names": self._names,
@@ -153,38 +157,61 @@ def _can_be_bare(batch_class: type[Batch]) -> bool:
     return True
 
 
-def _is_plain(name: str) -> bool:
-    """Tell whether a component can be written as an attribute in source text."""
-    return name.isidentifier() and not keyword.iskeyword(name)
+def _source(shared: tuple[str, ...], names_differ: bool, steps: list[str]) -> str:
+    """Write the loop.
 
-
-def _source(
-    operations: Sequence[Operation], gathered: tuple[str, ...], names_differ: bool, enters: bool
-) -> str:
-    values = ["position", *(f"value_{at}" for at in range(len(gathered)))]
+    Parameters
+    ----------
+    shared : tuple of str
+        The components that are gathered for all batches together.
+    names_differ : bool
+        Whether a batch has other components than its class declares.
+    steps : list of str
+        The lines that are done on each batch.
+    """
+    values = ["position", *(f"value_{at}" for at in range(len(shared)))]
     sources = ["range(start, stop)"]
-    sources += [f"arrays(portion, {name!r}, start, stop)" for name in gathered]
-    lines = ["def loop(portion, start, stop, problem):", "    written = portion.written"]
-    if gathered:
-        lines += [f"    for {', '.join(values)} in zip({', '.join(sources)}):"]
-    else:
-        lines += ["    for position in range(start, stop):"]
-    lines += [
-        "        batch = Bare()",
-        "        batch._portion = portion",
-        "        batch._position = position",
-        *(["        batch.components = names"] if names_differ else []),
-        *(f"        batch.{name} = value_{at}" for at, name in enumerate(gathered)),
-        "        batch.__class__ = batch_class",
-    ]
-    if operations:
-        lines += _steps(operations, enters)
-    return "\n".join([*lines, "        yield batch", ""])
+    sources += [f"arrays(portion, {name!r}, start, stop)" for name in shared]
+    each = (
+        f"{', '.join(values)} in zip({', '.join(sources)})"
+        if shared
+        else "position in range(start, stop)"
+    )
+    return "\n".join(
+        [
+            "def loop(portion, start, stop, problem):",
+            "    written = portion.written",
+            f"    for {each}:",
+            "        batch = Bare()",
+            "        batch._portion = portion",
+            "        batch._position = position",
+            *(["        batch.components = names"] if names_differ else []),
+            *(f"        batch.{name} = value_{at}" for at, name in enumerate(shared)),
+            "        batch.__class__ = batch_class",
+            *steps,
+            "        yield batch",
+            "",
+        ]
+    )
 
 
-def _steps(operations: Sequence[Operation], enters: bool) -> list[str]:
+def _steps(operations: Sequence[Operation], alone: tuple[str, ...], enters: bool) -> list[str]:
+    """Write what is done on each batch.
+
+    Parameters
+    ----------
+    operations : sequence of Operation
+    alone : tuple of str
+        The components that are gathered for each batch by itself.
+    enters : bool
+        Whether all of it is to belong to the run.
+    """
+    if not operations and not alone:
+        return []
     lines = ["        before = enter_run(run)"] if enters else []
     lines += ["        try:"]
+    if alone:
+        lines += ["            step = -1", *(f"            batch.{name}" for name in alone)]
     for at, each in enumerate(operations):
         lines += [f"            step = {at}", *_step(at, each)]
     lines += [

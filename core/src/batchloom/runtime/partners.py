@@ -9,14 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
-from batchloom.definition import Definition
-from batchloom.errors import DefinitionError, TemplateError
 from batchloom.ordering import Order, Positions, make_order
 from batchloom.portion import Portion
 from batchloom.randomness import partner_seed
 from batchloom.rows import Rows
 from batchloom.runtime.operations import Operation, perform
-from batchloom.steps import EvaluateStep, JoinStep, MergeStep, RebatchStep, TrainStep
+from batchloom.steps import JoinStep, MergeStep
 
 if TYPE_CHECKING:
     from batchloom.building import Builder
@@ -103,23 +101,6 @@ def merging(step: MergeStep, around: Surrounding) -> Operation:
         return batch.merge([batch, *made])
 
     return _operation(step, call, partners)
-
-
-def check_partner(pipeline: Any, verb: str) -> Definition:
-    """Refuse what cannot be a partner."""
-    definition = getattr(pipeline, "_definition", None)
-    if not isinstance(definition, Definition):
-        raise DefinitionError(f"{verb} takes pipelines, not {pipeline!r}")
-    if definition.dataset is None:
-        raise TemplateError(
-            f"{verb}: the other pipeline is a template; link it: template << dataset"
-        )
-    for step in definition.all_steps():
-        if isinstance(step, (RebatchStep, TrainStep, EvaluateStep)):
-            raise DefinitionError(
-                f"{verb}: the other pipeline has the step {step.describe()}, which needs a run of its own"
-            )
-    return definition
 
 
 def _operation(step: JoinStep | MergeStep, call: Any, partners: list[Partner]) -> Operation:

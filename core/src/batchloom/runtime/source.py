@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from batchloom.batch import Batch
-from batchloom.columns import ArrayColumn
 from batchloom.dataset import Dataset
 from batchloom.ordering import Order
 from batchloom.portion import Portion
-from batchloom.rows import Rows
+from batchloom.rows import SHARED_BYTES, Rows
 from batchloom.runtime.options import RunOptions
 
 PORTION_BATCHES = 256
-PORTION_BYTES = 1 << 20
-"""A portion is no larger than this, so that it stays in the processor's cache."""
+LARGE_BYTES = 1 << 18
+"""A batch of this size or more is gathered by itself, smaller ones together."""
+
+PORTION_BYTES = 1 << 24
+"""A portion of large batches is no larger than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,8 @@ def batches_in_epoch(items: int, options: RunOptions) -> int:
 
 
 def portion_size(dataset: Dataset, batch_size: int) -> int:
-    """Say how many batches are gathered at once: as many as fit into the processor's cache."""
-    arrays: list[Any] = [c.whole() for c in dataset.columns.values() if isinstance(c, ArrayColumn)]
-    row_bytes = sum(int(each.nbytes) // max(len(each), 1) for each in arrays)
-    return max(1, min(PORTION_BATCHES, PORTION_BYTES // max(1, row_bytes * batch_size)))
+    """Say how many batches are prepared in one go, and gathered together if they are small."""
+    row_bytes = sum(int(getattr(each, "row_bytes", 0)) for each in dataset.columns.values())
+    batch_bytes = max(1, row_bytes * batch_size)
+    most = SHARED_BYTES if batch_bytes < LARGE_BYTES else PORTION_BYTES
+    return max(1, min(PORTION_BATCHES, most // batch_bytes))

@@ -26,7 +26,7 @@ CHEAP_SECONDS = 5e-4
 VAIN_LOTS = 4
 """So many lots in a row that a pool gave back, and a stage no longer asks it."""
 
-LEARN_LOTS = 64
+LEARN_LOTS = 256
 """After so many lots a stage looks anew at which components are used."""
 
 Item = Batch | EpochEnd | RunEnd
@@ -236,9 +236,9 @@ class Stage:
             self._waits = 0
 
     def _learn(self, lot: Lot) -> None:
-        """See which arrays most batches of a lot asked for: the next lots gather them beforehand."""
+        """See which components most batches of a lot asked for: the next lots gather them beforehand."""
         self._lots += 1
-        if isinstance(lot, Portion) and lot.rows is not None and lot.full > 1:
+        if isinstance(lot, Portion) and lot.rows is not None and lot.full:
             asked = lot.rows.asked_for(lot.full // 2 + 1)
             self._gathered = tuple(dict.fromkeys([*self._gathered, *asked]))
         if self._lots % LEARN_LOTS == 0:

@@ -85,7 +85,7 @@ class Preparation:
         """Give the loop that does these steps (or others) on a portion, if that can be done in one go."""
         if self.locks or not isinstance(lot, Portion) or not self.steps.is_possible:
             return None
-        return (steps or self.steps).loop(gathered)
+        return (steps or self.steps).loop(lot, gathered)
 
 
 class Work:
