@@ -53,6 +53,14 @@ def test_an_action_raises(kind: str, prefetch: int) -> None:
     assert outcome(over(8).init_variable("n", 0).count(), 1, prefetch=prefetch)[1] is None
 
 
+@pytest.mark.parametrize("prefetch", PREFETCH)
+def test_the_traceback_leads_to_the_line_that_raised(prefetch: int) -> None:
+    with pytest.raises(ValueError) as caught:
+        over(100).slow_even().fail_at([5]).run(1, prefetch=prefetch)
+    assert caught.traceback[-1].name == "fail_at"
+    assert "raise EXCEPTIONS[kind]()" in str(caught.traceback[-1].statement)
+
+
 @pytest.mark.parametrize("kind", sorted(EXCEPTIONS))
 def test_an_action_raises_in_another_process(kind: str, executor: ProcessPoolExecutor) -> None:
     expected = RuntimeError if kind == "StopIteration" else type(EXCEPTIONS[kind]())
