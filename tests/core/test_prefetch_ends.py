@@ -299,6 +299,24 @@ def test_300_runs_that_break_leave_threads_and_files_as_they_were() -> None:
     assert len(os.listdir("/proc/self/fd")) == files
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_thousand_runs_that_break_leave_memory_as_it_was() -> None:
+    made = trained()
+
+    def held(runs: int) -> int:
+        for _ in range(runs):
+            for batch in made.gen_batch(2, prefetch=3):
+                if batch.number == 1:
+                    break
+        gc.collect()
+        with open("/proc/self/smaps_rollup") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+
+    warm = held(200)
+    assert held(800) < 1.05 * warm
+
+
 @pytest.mark.parametrize("prefetch", [1, 2, 4])
 def test_runs_inside_of_actions(prefetch: int) -> None:
     def content(prefetch: int) -> Any:
