@@ -42,12 +42,17 @@ class ArrayColumn:
         self._data = data
         # A memory map's own methods make subclass instances, at several times the price.
         self._array = data if _is_masked(data) else np.asarray(data)
+        self._in_rows = self._array.flags.c_contiguous and self._array.flags.aligned
 
     def __len__(self) -> int:
         return len(self._array)
 
     def take(self, positions: Positions) -> Any:
-        return self._array.take(positions, axis=0)
+        if self._in_rows:
+            return self._array.take(positions, axis=0)
+        # NumPy's take would first copy the whole of an array whose rows do not lie one behind the other.
+        taken = self._array[positions]
+        return taken if _is_masked(taken) else np.ascontiguousarray(taken)
 
     def rows(self, start: int, stop: int, copy: bool = True) -> Any:
         view = self._array[start:stop]
@@ -62,6 +67,11 @@ class ArrayColumn:
     def __reduce__(self) -> tuple[type[ArrayColumn], tuple[Any]]:
         # Pickled as two arrays, the data would travel twice; and of a memory map, a copy of all of it.
         return ArrayColumn, (self._data,)
+
+    @property
+    def row_bytes(self) -> int:
+        """How large a row is."""
+        return int(self._array.nbytes) // max(len(self._array), 1)
 
 
 class PandasColumn:
@@ -203,7 +213,7 @@ def row_count(value: Any) -> int | None:
     """Say how many rows a component's value has, or None if it has none."""
     shape = getattr(value, "shape", None)
     if shape is not None:
-        return int(shape[0]) if len(shape) else None
+        return int(shape[0]) if shape else None
     try:
         return len(value)
     except TypeError:
