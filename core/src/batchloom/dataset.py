@@ -12,6 +12,7 @@ from batchloom.columns import Column, as_column
 from batchloom.errors import DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, as_index, parts
 from batchloom.ordering import Positions, Shuffle, blocks_of, make_order
+from batchloom.portion import Portion
 from batchloom.positions import Numbers, composed, selected, spread
 from batchloom.rows import Rows
 
@@ -259,7 +260,7 @@ class Dataset:
 
     def batch_at(self, positions: Positions) -> Batch:
         """Make the batch of the items at some positions."""
-        return self.batch_class(Rows.at(self, positions), 0, len(positions), self.components)
+        return Portion(Rows.at(self, positions), len(positions)).batch(0)
 
     def _by_blocks(
         self, shares: float | Sequence[float], blocks: BlockShuffle

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
 from batchloom.ordering import Order, Positions, make_order
+from batchloom.portion import Portion
 from batchloom.randomness import partner_seed
 from batchloom.rows import Rows
 from batchloom.runtime.operations import Operation, perform
@@ -32,7 +33,7 @@ class Partner:
         self._state = pipeline._state
         self._state.variables.begin_run()
         self._state.import_models()
-        plan = compile_plan(definition, False, lambda each: False, around.watch)
+        plan = compile_plan(definition, self._state, False, lambda each: False, around.watch)
         self.operations = [*plan.stages[0].prepare, *plan.stages[0].act]
         states = (self._state, *plan.partners)
         around.partners += [each for each in states if each not in around.partners]
@@ -54,7 +55,7 @@ class Partner:
         epoch, at = divmod(number, per_epoch)
         start, stop = at * size, min((at + 1) * size, len(dataset))
         rows = Rows(dataset, start, stop, self._positions(order, epoch))
-        return dataset.batch_class(rows, 0, stop - start, dataset.components)
+        return Portion(rows, rows.length).batch(0)
 
     def _positions(self, order: Order, epoch: int) -> Positions | None:
         key, positions = self._latest

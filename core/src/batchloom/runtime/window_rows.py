@@ -62,7 +62,7 @@ class WindowRows(Rows):
 
     def gather(self, name: str, start: int, stop: int) -> Any:
         found = None
-        if is_stored(self._dataset().columns[name]):
+        if is_stored(self.linked_dataset().columns[name]):
             found = self._read(name, start, stop)
         # Long after its time the windows are gone, and the columns are still there.
         return super().gather(name, start, stop) if found is None else found
@@ -70,8 +70,10 @@ class WindowRows(Rows):
     def part(self, start: int, stop: int) -> Rows:
         pieces = _cut(self._pieces, start, stop)
         if self.positions is not None:
-            return WindowRows(self._dataset(), 0, stop - start, pieces, self.positions[start:stop])
-        return WindowRows(self._dataset(), self.start + start, self.start + stop, pieces)
+            return WindowRows(
+                self.linked_dataset(), 0, stop - start, pieces, self.positions[start:stop]
+            )
+        return WindowRows(self.linked_dataset(), self.start + start, self.start + stop, pieces)
 
     @staticmethod
     def joined(parts: list[tuple[Rows, int, int]], chosen: Positions | None) -> Rows:
@@ -87,10 +89,10 @@ class WindowRows(Rows):
             ((window, which),) = pieces
             pieces = [(window, _places(which)[chosen])]
         assert plain.positions is not None
-        return WindowRows(plain._dataset(), 0, plain.length, pieces, plain.positions)
+        return WindowRows(plain.linked_dataset(), 0, plain.length, pieces, plain.positions)
 
     def _read(self, name: str, start: int, stop: int) -> Any:
-        dataset, pieces = self._dataset(), _cut(self._pieces, start, stop)
+        dataset, pieces = self.linked_dataset(), _cut(self._pieces, start, stop)
         found = [window.gather(dataset, name, which) for window, which in pieces]
         missing = not found or any(each is None for each in found)
         return None if missing else stack_rows(found)
