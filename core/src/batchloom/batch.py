@@ -417,9 +417,7 @@ class Batch:
             if any(name in each.__dict__ for each in batches):
                 value = stack_rows([getattr(each, name) for each in batches])
                 self.__dict__[name] = value if positions is None else take_rows(value, positions)
-        parts = [
-            (each._rows, each._start, each._stop) for each in batches if each._rows is not None
-        ]
+        parts = [(each._rows, *each._extent) for each in batches if each._rows is not None]
         same = {id(each._rows and each._rows.dataset) for each in batches}
         if len(parts) == len(batches) and len(same) == 1:
             joined = parts[0][0].joined(parts, positions)

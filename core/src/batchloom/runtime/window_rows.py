@@ -60,6 +60,15 @@ class WindowRows(Rows):
         super().__init__(dataset, start, stop, positions)
         self._pieces = list(pieces)
 
+    def shares(self, name: str) -> bool:
+        if not super().shares(name):
+            return False
+        try:
+            self.whole(name)
+        except Exception:  # each batch finds out for itself, in the step that needs the component
+            return False
+        return True
+
     def gather(self, name: str, start: int, stop: int) -> Any:
         found = None
         if is_stored(self.linked_dataset().columns[name]):
