@@ -35,16 +35,13 @@ SLOW = {
 """What costs milliseconds to import, or imports things that do. The few that NumPy imports cost nothing."""
 
 FIRST_BATCH = """
+import numpy as np
 from batchloom import Dataset
-data = {"x": np.zeros((100, 4)), "y": np.zeros(100)}
-batch = next(Dataset(data=data).gen_batch(10, shuffle=7, n_epochs=1))
+data = {{"x": np.zeros((100, 4)), "y": np.zeros(100)}}
+batch = next(Dataset(data=data).gen_batch(10, shuffle={shuffle}, n_epochs=1))
 assert batch.x.shape == (10, 4) and batch.y.shape == (10,)
 """
-FIRST_BATCH_BY_HAND = """
-data = {"x": np.zeros((100, 4)), "y": np.zeros(100)}
-order = np.random.default_rng(7).permutation(100)
-batch = {name: each[order[:10]] for name, each in data.items()}
-"""
+BY_HAND = "import numpy as np; np.random.default_rng(7).permutation(100)"
 
 
 def modules_after(statement: str) -> set[str]:
@@ -81,11 +78,12 @@ def test_nothing_slow_is_imported_before_it_is_used() -> None:
     )
 
 
-def test_a_first_batch_imports_nothing_slow_that_a_script_would_not() -> None:
-    by_hand = modules_after("import numpy as np" + FIRST_BATCH_BY_HAND)
-    loaded = modules_after("import numpy as np" + FIRST_BATCH) - by_hand
+@pytest.mark.parametrize("shuffle", ["7", "True", "False"])
+def test_a_first_batch_imports_nothing_slow_that_a_script_would_not(shuffle: str) -> None:
+    by_hand = "import numpy as np" if shuffle == "False" else BY_HAND
+    loaded = modules_after(FIRST_BATCH.format(shuffle=shuffle)) - modules_after(by_hand)
     assert loaded & (SLOW | METADATA | HEAVY) == set()
-    assert "numpy.random" in by_hand and "batchloom.runtime.run" in loaded
+    assert "batchloom.runtime.run" in loaded
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")

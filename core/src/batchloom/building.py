@@ -14,7 +14,6 @@ from batchloom.definition import DeclareModel, DeclareVariable, Definition, Impo
 from batchloom.errors import DefinitionError, UnknownArgumentError, UnknownVariableError, nearest
 from batchloom.expressions import Variable, evaluate
 from batchloom.runtime.options import check_batch_size
-from batchloom.runtime.partners import check_partner
 from batchloom.runtime.state import State
 from batchloom.runtime.view import RunningPipeline, change_name
 from batchloom.steps import (
@@ -378,7 +377,7 @@ class Builder:
         if not pipelines:
             raise DefinitionError(f"{verb} takes one or more pipelines")
         for each in pipelines:
-            check_partner(each, verb)
+            checks.check_partner(each, verb)
 
 
 def _check_mode(mode: Any, model: Any) -> None:

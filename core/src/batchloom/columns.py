@@ -237,7 +237,7 @@ def row_count(value: Any) -> int | None:
     """Say how many rows a component's value has, or None if it has none."""
     shape = getattr(value, "shape", None)
     if shape is not None:
-        return int(shape[0]) if len(shape) else None
+        return int(shape[0]) if shape else None
     try:
         return len(value)
     except TypeError:

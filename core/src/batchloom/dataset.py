@@ -10,6 +10,7 @@ from batchloom.columns import Column, as_column
 from batchloom.errors import DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, as_index, parts
 from batchloom.ordering import Positions, Shuffle
+from batchloom.portion import Portion
 from batchloom.positions import Numbers, composed, selected, spread
 from batchloom.rows import Rows
 
@@ -190,7 +191,7 @@ class Dataset:
 
     def batch_at(self, positions: Positions) -> Batch:
         """Make the batch of the items at some positions."""
-        return self.batch_class(Rows.at(self, positions), 0, len(positions), self.components)
+        return Portion(Rows.at(self, positions), len(positions)).batch(0)
 
     def _part(self, name: str) -> Dataset:
         if name not in self._parts:

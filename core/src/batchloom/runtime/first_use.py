@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from batchloom.batch import Batch
+from batchloom.portion import Portion
 from batchloom.runtime.operations import Operation, perform
-from batchloom.runtime.source import DatasetPortion, RunEnd, Source
+from batchloom.runtime.source import RunEnd, Source
 from batchloom.runtime.view import RunningPipeline
 from batchloom.steps import ModelStep, PrintVariable
 
@@ -63,7 +64,7 @@ def batch_of_first_use(name: str, stage: StagePlan, source: Source, state: State
     operations, is_by_step = _until(name, stage)
     first = None
     while not isinstance(portion := source.take(1), RunEnd):
-        if not isinstance(portion, DatasetPortion):
+        if not isinstance(portion, Portion):
             continue
         batch = portion.batch(0)
         batch.__dict__["pipeline"] = ViewWithoutModels(state, batch)

@@ -37,11 +37,6 @@ class Prepared:
         self.outcome = outcome
         self.reads = reads
 
-    @property
-    def holds(self) -> bool:
-        """Whether it is there, and still what it would be if it were prepared now."""
-        return self.outcome is not None and not any(each.changed() for each in self.reads)
-
 
 class Sent:
     """What became of a batch in another process: neither a batch nor an exception if it is not there.

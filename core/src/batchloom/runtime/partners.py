@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
-from batchloom.definition import Definition
-from batchloom.errors import DefinitionError, TemplateError
 from batchloom.ordering import Order, Positions, make_order
+from batchloom.portion import Portion
 from batchloom.randomness import partner_seed
 from batchloom.rows import Rows
 from batchloom.runtime.operations import Operation, perform
-from batchloom.steps import EvaluateStep, JoinStep, MergeStep, RebatchStep, TrainStep
+from batchloom.steps import JoinStep, MergeStep
 
 if TYPE_CHECKING:
     from batchloom.building import Builder
@@ -34,7 +33,7 @@ class Partner:
         self._state = pipeline._state
         self._state.variables.begin_run()
         self._state.import_models()
-        plan = compile_plan(definition, False, lambda each: False, around.watch)
+        plan = compile_plan(definition, self._state, False, lambda each: False, around.watch)
         self.operations = [*plan.stages[0].prepare, *plan.stages[0].act]
         states = (self._state, *plan.partners)
         around.partners += [each for each in states if each not in around.partners]
@@ -56,7 +55,7 @@ class Partner:
         epoch, at = divmod(number, per_epoch)
         start, stop = at * size, min((at + 1) * size, len(dataset))
         rows = Rows(dataset, start, stop, self._positions(order, epoch))
-        return dataset.batch_class(rows, 0, stop - start, dataset.components)
+        return Portion(rows, rows.length).batch(0)
 
     def _positions(self, order: Order, epoch: int) -> Positions | None:
         key, positions = self._latest
@@ -102,23 +101,6 @@ def merging(step: MergeStep, around: Surrounding) -> Operation:
         return batch.merge([batch, *made])
 
     return _operation(step, call, partners)
-
-
-def check_partner(pipeline: Any, verb: str) -> Definition:
-    """Refuse what cannot be a partner."""
-    definition = getattr(pipeline, "_definition", None)
-    if not isinstance(definition, Definition):
-        raise DefinitionError(f"{verb} takes pipelines, not {pipeline!r}")
-    if definition.dataset is None:
-        raise TemplateError(
-            f"{verb}: the other pipeline is a template; link it: template << dataset"
-        )
-    for step in definition.all_steps():
-        if isinstance(step, (RebatchStep, TrainStep, EvaluateStep)):
-            raise DefinitionError(
-                f"{verb}: the other pipeline has the step {step.describe()}, which needs a run of its own"
-            )
-    return definition
 
 
 def _operation(step: JoinStep | MergeStep, call: Any, partners: list[Partner]) -> Operation:

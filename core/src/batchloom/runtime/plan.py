@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from batchloom.actions import action_mark
 from batchloom.batch import Batch
 from batchloom.definition import Declaration, Definition
-from batchloom.errors import ActionError
 from batchloom.expressions import Component, Variable, evaluate, find_expressions, has_expressions
 from batchloom.runtime import partners
 from batchloom.runtime.destinations import Destinations
 from batchloom.runtime.model_steps import CALLS, EvaluateCall, ModelCall, TrainCall
-from batchloom.runtime.operations import Operation, gathering
+from batchloom.runtime.operations import Operation, PlainAction, gathering, taken_over
 from batchloom.runtime.view import CHANGES
 from batchloom.steps import (
     ActionStep,
@@ -97,12 +97,16 @@ class Surrounding:
     definition : Definition
     components : tuple of str
         The dataset's.
+    state : State or None
+        Of the pipeline that the steps belong to; None in another process.
     written : set of str
         The variables that steps write.
     trained : set of str
         The models that steps train, or hand to actions.
     calls : list of ModelCall
         Filled while compiling.
+    joins : bool
+        Whether other pipelines are joined, whose batches the next action gets.
     partners : list of State
         Filled while compiling.
     rebatched : int or None
@@ -113,21 +117,28 @@ class Surrounding:
 
     definition: Definition
     components: tuple[str, ...]
+    state: State | None = None
     written: set[str] = field(default_factory=set)
     trained: set[str] = field(default_factory=set)
     calls: list[ModelCall] = field(default_factory=list)
+    joins: bool = False
     partners: list[State] = field(default_factory=list)
     rebatched: int | None = None
     watch: bool = False
 
     @classmethod
-    def of(cls, definition: Definition, watch: bool = False) -> Surrounding:
+    def of(
+        cls, definition: Definition, state: State | None = None, watch: bool = False
+    ) -> Surrounding:
         """Look at all steps of a definition."""
         dataset = definition.dataset
-        around = cls(definition, dataset.components if dataset is not None else (), watch=watch)
+        components = dataset.components if dataset is not None else ()
+        around = cls(definition, components, state, watch=watch)
         for step in definition.all_steps():
             if isinstance(step, WriteVariable):
                 around.written.add(step.name)
+            elif isinstance(step, JoinStep):
+                around.joins = True
             elif isinstance(step, ModelStep):
                 places = Destinations(step.save_to, step.append_to, definition)
                 around.written |= places.written_variables(around.components)
@@ -141,7 +152,11 @@ class Surrounding:
 
 
 def compile_plan(
-    definition: Definition, ahead: bool, acts: Callable[[Operation], bool], watch: bool = False
+    definition: Definition,
+    state: State,
+    ahead: bool,
+    acts: Callable[[Operation], bool],
+    watch: bool = False,
 ) -> Plan:
     """Compile a definition.
 
@@ -149,6 +164,8 @@ def compile_plan(
     ----------
     definition : Definition
         Checked, and linked to a dataset.
+    state : State
+        Of the pipeline whose definition it is.
     ahead : bool
         Whether batches are prepared ahead, so that it pays to gather early what is read late.
     acts : callable
@@ -156,7 +173,7 @@ def compile_plan(
     watch : bool
         Whether steps are watched for what makes a run not repeatable.
     """
-    around = Surrounding.of(definition, watch)
+    around = Surrounding.of(definition, state, watch)
     compiled: dict[Step, Operation] = {}
     stages: list[tuple[int | None, list[Operation]]] = [(None, [])]
     for step in expand(definition.steps):
@@ -206,7 +223,8 @@ def _compile(step: Step, around: Surrounding) -> Operation:
 
 def _action(step: ActionStep, around: Surrounding) -> Operation:
     assert around.definition.dataset is not None
-    mark = action_mark(around.definition.dataset.batch_class, step.name)
+    batch_class = around.definition.dataset.batch_class
+    mark = action_mark(batch_class, step.name)
     name, args, kwargs = step.name, step.args, dict(step.kwargs)
     late = has_expressions([args, kwargs])
 
@@ -217,12 +235,10 @@ def _action(step: ActionStep, around: Surrounding) -> Operation:
             more = evaluate(args, batch, batch.pipeline)
             keywords = evaluate(kwargs, batch, batch.pipeline)
         partners_of_batch = batch.__dict__.pop("_partners", ())
-        result = getattr(batch, name)(*partners_of_batch, *more, **keywords)
-        if result is not batch:
-            result = _replacement(result, batch, name)
-        result.check_lengths()
-        return result
+        return taken_over(getattr(batch, name)(*partners_of_batch, *more, **keywords), batch, name)
 
+    function: Any = getattr(batch_class, name, None)
+    is_plain = isinstance(function, FunctionType) and not late and not around.joins
     model, lock = (mark.model, mark.use_lock) if mark is not None else (None, None)
     return Operation(
         step.describe(),
@@ -232,20 +248,8 @@ def _action(step: ActionStep, around: Surrounding) -> Operation:
         here=lock is not None,
         locks=frozenset() if lock is None else frozenset({lock}),
         reads=_components([args, kwargs]),
+        action=PlainAction(name, function, args, kwargs) if is_plain else None,
     )
-
-
-def _replacement(result: Any, batch: Batch, name: str) -> Batch:
-    if not isinstance(result, Batch):
-        forgot = ": did it forget `return self`?" if result is None else ""
-        raise ActionError(
-            f"action {name!r} of {type(batch).__name__} returned {type(result).__name__}; an action returns "
-            f"the batch{forgot}"
-        )
-    assert batch.pipeline is not None
-    result.__dict__.update(number=batch.number, epoch=batch.epoch, _draws=batch._draws)
-    result.__dict__["pipeline"] = batch.pipeline.for_batch(result)
-    return result
 
 
 def _variable(step: VariableStep, around: Surrounding) -> Operation:
@@ -255,7 +259,7 @@ def _variable(step: VariableStep, around: Surrounding) -> Operation:
         assert isinstance(step, WriteVariable)
         assert batch.pipeline is not None
         value = evaluate(step.value, batch, batch.pipeline)
-        batch.pipeline.variables.change(name, lambda old: CHANGES[step.how](old, value))
+        batch.pipeline.variables.change(name, CHANGES[step.how], value)
         return batch
 
     def show(batch: Batch) -> Batch:

@@ -136,5 +136,5 @@ def lost(job: Work, exc: BaseException) -> WorkerError:
 
 def named(job: Work) -> str:
     """Name the batches of some work."""
-    first, count = getattr(job.portion, "first", 0), job.portion.count
+    first, count = getattr(job.lot, "first", 0), job.lot.count
     return f"batch {first}" if count == 1 else f"batches {first} to {first + count - 1}"

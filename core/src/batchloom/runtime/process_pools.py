@@ -6,12 +6,12 @@ import pickle
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 
 from batchloom.errors import WorkerError
+from batchloom.portion import Portion
 from batchloom.runtime.ahead import Monitor
 from batchloom.runtime.outcomes import Sent
 from batchloom.runtime.pools import ExecutorPool, lost, named
 from batchloom.runtime.shipping import Parcel, Shipment, run_errand
 from batchloom.runtime.slots import Slots
-from batchloom.runtime.source import DatasetPortion
 from batchloom.runtime.work import Work
 
 
@@ -28,12 +28,12 @@ class Trip:
     """
 
     def __init__(self, job: Work, shipment: Shipment, slots: Slots | None) -> None:
-        assert isinstance(job.portion, DatasetPortion)
+        assert isinstance(job.lot, Portion)
         self._job = job
         self._shipment = shipment
         self._slots = slots
         self._slot = None if slots is None else slots.take()
-        self.errand = shipment.errand(job.portion, self._slot)
+        self.errand = shipment.errand(job.lot, self._slot)
 
     def back(self, parcel: Parcel) -> None:
         """Hand over what a worker sent."""

@@ -10,7 +10,7 @@ from batchloom.runtime.source import RUN_END, EpochEnd, RunEnd, Supply
 from batchloom.runtime.stages import Item, Stage
 
 
-class ReadyPortion:
+class ReadyLot:
     """One batch that is there already, from the stage before."""
 
     count = 1
@@ -71,7 +71,7 @@ class Rebatcher:
                 self._end = item
         if self._have:
             batch = self._cut(min(self._size, self._have))
-            return ReadyPortion(batch, not self._have and self._at_epoch_end())
+            return ReadyLot(batch, not self._have and self._at_epoch_end())
         end, self._end, self._parts = self._end, None, []
         if isinstance(end, EpochEnd):
             return replace(end, rebatched=(*end.rebatched, self._count))

@@ -7,7 +7,7 @@ import contextlib
 import sys
 import warnings
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
@@ -20,7 +20,8 @@ from batchloom.models.runs import PipelineRun, doing
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
-from batchloom.runtime.operations import origin_of, traceback_taken
+from batchloom.runtime.compiled import Compiled
+from batchloom.runtime.operations import Operation, origin_of, traceback_taken
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
@@ -88,7 +89,8 @@ class Run:
         self._source = Source(self._dataset, options, self.order, self.seed, self._place)
         state.import_models()
         ahead = depth_of(options) > 0
-        self.plan = compile_plan(definition, ahead, acts_here(options.executor), options.debug)
+        acts = acts_here(options.executor)
+        self.plan = compile_plan(definition, state, ahead, acts, options.debug)
         self._seen = PipelineRun(
             self._dataset,
             MappingProxyType(dict(definition.config)),
@@ -112,7 +114,7 @@ class Run:
     def _batches(self) -> Generator[Batch, None, None]:
         self._begin()
         finished = self._source.epochs == 0
-        pool = None
+        pool, stages = None, list[Stage]()
         try:
             if self._sigterm is not None:
                 self._sigterm.begin()
@@ -121,8 +123,13 @@ class Run:
             with doing(self._seen):
                 finished = self._restore() or finished
             pool = self._pool()
-            stage = self._stages(pool)
+            stages = self._stages(pool)
+            stage = stages[-1]
+            gives = self._gives()
             while not finished:
+                if gives:
+                    for batches in stage.give():
+                        yield from batches
                 self._keep(stage)
                 with doing(self._seen):
                     item, finished = self._next(stage)
@@ -134,7 +141,12 @@ class Run:
             if self._sigterm is not None and self._sigterm.has_come:
                 self._sigterm.exit()
         finally:
-            self._close(pool, finished)
+            self._close(pool, stages, finished)
+
+    def _gives(self) -> bool:
+        """Tell whether there is nothing to be seen to between one batch and the next."""
+        watched = self._checkpoints is not None or self._sigterm is not None or self.options.bar
+        return len(self.plan.stages) == 1 and not watched
 
     def _next(self, stage: Stage) -> tuple[Batch | EpochEnd | RunEnd, bool]:
         """Go on, unless SIGTERM has ended the workers too: then nothing was done since the last batch."""
@@ -214,29 +226,36 @@ class Run:
             shipment = Shipment(self.definition, self.plan.stages[0].prepare, self.state)
         return make_pool(self.options, self._monitor, shipment)
 
-    def _stages(self, pool: Pool | None) -> Stage:
+    def _stages(self, pool: Pool | None) -> list[Stage]:
         """Chain the stages; a user's executor prepares batches of the first one only."""
         upstream: Source | Rebatcher = self._source
-        stage: Stage | None = None
+        stages: list[Stage] = []
         for number, plan in enumerate(self.plan.stages):
-            if stage is not None:
+            if stages:
                 assert plan.rebatch is not None
                 made = (*self._place.rebatched, *[0] * number)[number - 1]
-                upstream = Rebatcher(stage, plan.rebatch, number, self.seed, made)
+                upstream = Rebatcher(stages[-1], plan.rebatch, number, self.seed, made)
                 # Batches from a stage before cannot be made again, if an executor gives them back.
                 pool = pool if pool is not None and pool.may_wait else None
+            prepare, act = (self._compiled(each) for each in (plan.prepare, plan.act))
             stage = Stage(
                 upstream,
-                Preparation(plan.prepare, self.state, self._monitor, pool is not None, self._seen),
-                plan.act,
+                Preparation(prepare, self.state, self._monitor, pool is not None, self._seen),
+                act,
                 pool,
                 depth_of(self.options),
                 self._source.most if number == 0 else 1,
                 self._on_problem,
             )
-        assert stage is not None
-        stage.done = self._place.batch  # of the epoch that a resumed run goes on in
-        return stage
+            stages.append(stage)
+        stages[-1].done = self._place.batch  # of the epoch that a resumed run goes on in
+        return stages
+
+    def _compiled(self, operations: Sequence[Operation]) -> Compiled:
+        dataset = self._dataset
+        # Only models, and plug-ins that follow them, want to know which run it is.
+        run = self._seen if self._seen.models else None
+        return Compiled(operations, dataset.batch_class, dataset.components, run)
 
     def begin_model(self, handle: ModelHandle) -> None:
         """Tell a model of the pipeline of the run, before it is first trained in it."""
@@ -293,7 +312,7 @@ class Run:
         where = origin.epoch, origin.number, origin.indices, origin.step
         self.state.failures.append(Failure(*where, exc, traceback_taken(exc)))
 
-    def _close(self, pool: Pool | None, finished: bool) -> None:
+    def _close(self, pool: Pool | None, stages: Sequence[Stage], finished: bool) -> None:
         """Stop everything that the run began; models drop what an unfinished run has gathered."""
         with contextlib.ExitStack() as last_of_all:
             if self._sigterm is not None:
@@ -305,6 +324,8 @@ class Run:
             if not finished:
                 for handle in self.begun.values():
                     last_of_all.callback(handle.abandon_run)
+            for stage in stages:
+                last_of_all.callback(stage.close)
             if pool is not None:
                 last_of_all.callback(pool.close)
             last_of_all.callback(self._monitor.cancel)

@@ -25,11 +25,11 @@ import numpy as np
 from batchloom.dataset import Dataset
 from batchloom.definition import DeclareVariable, Definition
 from batchloom.errors import WorkerError
+from batchloom.portion import Portion
 from batchloom.runtime.operations import Operation, gathering, origin_of, perform
 from batchloom.runtime.outcomes import Prepared, Problem, Sent
 from batchloom.runtime.plan import NOTHING, Surrounding, compile_step
 from batchloom.runtime.slots import Address, Memory, OpenSlots, Piece, Slot, SlotWriter
-from batchloom.runtime.source import DatasetPortion
 from batchloom.runtime.state import State
 from batchloom.runtime.turns import NotNowError, Turn, Turns, VariableRead
 from batchloom.runtime.view import RunningPipeline
@@ -49,7 +49,7 @@ class Errand(NamedTuple):
         Of the shipment.
     path : str
         Where the shipment lies.
-    portion : DatasetPortion
+    portion : Portion
         Its rows carry positions only.
     slot : Address, optional
         Where large arrays come back.
@@ -57,7 +57,7 @@ class Errand(NamedTuple):
 
     token: str
     path: str
-    portion: DatasetPortion
+    portion: Portion
     slot: Address | None = None
 
 
@@ -135,7 +135,7 @@ class Shipment:
             self.close()
             raise _unshippable(goods, exc) from exc
 
-    def errand(self, portion: DatasetPortion, slot: Slot | None) -> Errand:
+    def errand(self, portion: Portion, slot: Slot | None) -> Errand:
         """Make the errand for a portion."""
         return Errand(self.token, self.path, portion, None if slot is None else slot.address)
 
@@ -156,6 +156,7 @@ def run_errand(errand: Errand) -> Parcel:
     """Prepare the batches of an errand, in a worker."""
     workshop = Workshop.of(errand)
     began = time.perf_counter()
+    assert errand.portion.rows is not None
     errand.portion.rows.dataset = workshop.dataset
     done = [workshop.prepare(errand.portion, at) for at in range(errand.portion.count)]
     for batch in (each.batch for each in done if each.batch is not None):
@@ -229,7 +230,7 @@ class Workshop:
             cls._open = {errand.token: found}
         return found
 
-    def prepare(self, portion: DatasetPortion, position: int) -> Sent:
+    def prepare(self, portion: Portion, position: int) -> Sent:
         """Prepare one batch."""
         turn = Turn(NEVER, 0, may_read=True)
         batch = None

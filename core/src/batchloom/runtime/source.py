@@ -9,10 +9,11 @@ from typing import Protocol
 from batchloom.batch import Batch
 from batchloom.dataset import Dataset
 from batchloom.ordering import Order
+from batchloom.portion import Portion
 from batchloom.rows import SHARED_BYTES, Rows
 from batchloom.runtime.options import RunOptions
 
-PORTION_BATCHES = 64
+PORTION_BATCHES = 256
 LARGE_BYTES = 1 << 18
 """A batch of this size or more is gathered by itself, smaller ones together."""
 
@@ -64,24 +65,29 @@ class RunEnd:
 RUN_END = RunEnd()
 
 
-class Portion(Protocol):
+class Lot(Protocol):
     """Consecutive batches that are prepared in one go.
 
     Attributes
     ----------
+    count : int
+    repeatable : bool
+        Whether a batch can be made `again`, with nothing that was done to the first one.
     last : bool
         Whether the end of the epoch is all that comes after them.
     """
 
-    last: bool
     count: int
-    repeatable: bool
+    last: bool
+
+    @property
+    def repeatable(self) -> bool: ...
 
     def batch(self, position: int, again: bool = False) -> Batch:
-        """Make a batch of the portion; if `repeatable`, `again` with nothing that was done to the first."""
+        """Make a batch of the lot."""
 
 
-Supply = Portion | EpochEnd | RunEnd
+Supply = Lot | EpochEnd | RunEnd
 
 
 class Upstream(Protocol):
@@ -92,33 +98,6 @@ class Upstream(Protocol):
 
     def ahead(self, most: int) -> Supply | None:
         """Give what comes next, or None if that would mean waiting, or working out of turn."""
-
-
-@dataclass(slots=True)
-class DatasetPortion:
-    """Consecutive batches of a dataset."""
-
-    rows: Rows
-    batch_size: int
-    count: int
-    first: int
-    epoch: int
-    seed: int
-    last: bool
-    repeatable: bool = True
-
-    def batch(self, position: int, again: bool = False) -> Batch:
-        rows, start = self.rows, position * self.batch_size
-        stop = min(start + self.batch_size, rows.length)
-        if again:
-            # An action may have changed in place what the batches of these rows share.
-            rows, start, stop = rows.part(start, stop), 0, stop - start
-        dataset = rows.dataset
-        assert dataset is not None
-        number = self.first + position
-        return dataset.batch_class(
-            rows, start, stop, dataset.components, number, self.epoch, self.seed
-        )
 
 
 class Source:
@@ -178,8 +157,7 @@ class Source:
                 rows = Rows(self._dataset, start, stop, order)
                 first, self._number = self._number, self._number + count
                 self._left -= count
-                last = not self._left
-                yield DatasetPortion(rows, size, count, first, epoch, self._seed, last)
+                yield Portion(rows, size, first, epoch, (self._seed, 0), not self._left)
             self._left = -1
             yield EpochEnd(epoch, epoch + 1 == self.epochs)
             epoch += 1

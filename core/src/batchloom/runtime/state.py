@@ -116,6 +116,9 @@ class State:
     @property
     def variables(self) -> Variables:
         """The variables, which get their first values when they are first looked at."""
+        found = self._variables
+        if found is not None:
+            return found
         with self._lock:
             if self._variables is None:
                 self._variables = Variables(self.definition.variables)

@@ -109,6 +109,13 @@ class Turn:
         """Whether what nobody can change in place may be read now, and must be noted in `reads`."""
         return self._may_read and not self.has_come
 
+    def settle(self) -> bool:
+        """Tell, when the turn has come, whether all that was read ahead is still so; look no more then."""
+        if any(each.changed() for each in self.reads):
+            return False
+        self.reads = []  # from here on only this batch changes anything
+        return True
+
     def wait(self) -> None:
         """Wait for the turn.
 
@@ -121,8 +128,6 @@ class Turn:
             if self._turns.monitor is None:
                 raise NotNowError(self)
             self._turns.monitor.wait_until(lambda: self.has_come)
-        if self.reads:
-            # The turn may have come long after the reading: it is held against what is there in any case.
-            if any(each.changed() for each in self.reads):
-                raise NotNowError(self)
-            self.reads = []  # from here on only this batch changes anything
+        # The turn may have come long after the reading: it is held against what is there in any case.
+        if self.reads and not self.settle():
+            raise NotNowError(self)
