@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from batchloom.batch import Batch
 from batchloom.dataset import Dataset
 from batchloom.ordering import Order
 from batchloom.portion import Portion
+from batchloom.records import Record
 from batchloom.rows import SHARED_BYTES, Rows
 from batchloom.runtime.options import RunOptions
 
@@ -21,8 +21,7 @@ PORTION_BYTES = 1 << 24
 """A portion of large batches is no larger than this."""
 
 
-@dataclass(frozen=True, slots=True)
-class EpochEnd:
+class EpochEnd(Record):
     """Comes after the last batch of an epoch.
 
     Attributes
@@ -39,8 +38,7 @@ class EpochEnd:
     rebatched: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Record):
     """How far a run has come.
 
     Attributes
