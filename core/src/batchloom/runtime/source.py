@@ -20,6 +20,9 @@ LARGE_BYTES = 1 << 18
 PORTION_BYTES = 1 << 24
 """A portion of large batches is no larger than this."""
 
+AHEAD_BYTES = 1 << 22
+"""Nor than this if it is prepared ahead, and all of its batches are in memory at once."""
+
 
 class EpochEnd(Record):
     """Comes after the last batch of an epoch.
@@ -120,7 +123,8 @@ class Source:
         self._order = order
         self._seed = seed
         self.batches = batches_in_epoch(len(dataset), options)
-        self.most = portion_size(dataset, options.batch_size)
+        ahead = options.prefetch > 0 or options.executor is not None
+        self.most = portion_size(dataset, options.batch_size, ahead)
         self._start = start
         self._number = start.epoch * self.batches + start.batch
         self._left = -1
@@ -167,9 +171,11 @@ def batches_in_epoch(items: int, options: RunOptions) -> int:
     return full + (rest > 0 and not options.drop_last)
 
 
-def portion_size(dataset: Dataset, batch_size: int) -> int:
+def portion_size(dataset: Dataset, batch_size: int, ahead: bool) -> int:
     """Say how many batches are prepared in one go, and gathered together if they are small."""
     row_bytes = sum(int(getattr(each, "row_bytes", 0)) for each in dataset.columns.values())
     batch_bytes = max(1, row_bytes * batch_size)
-    most = SHARED_BYTES if batch_bytes < LARGE_BYTES else PORTION_BYTES
+    most = AHEAD_BYTES if ahead else PORTION_BYTES
+    if batch_bytes < LARGE_BYTES:
+        most = SHARED_BYTES
     return max(1, min(PORTION_BATCHES, most // batch_bytes))
