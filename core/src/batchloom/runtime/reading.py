@@ -168,10 +168,11 @@ class OpenWindow:
         return set(self._staged)
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Let go of what was read: batches that are kept still know the window."""
         with self._guard:
             self._closed = True
-            staged = list(self._staged.values())
+            staged, self._staged = list(self._staged.values()), {}
+        self.window.__dict__.pop("drawn", None)
         for each in staged:
             each.close()
 
@@ -236,8 +237,8 @@ class WindowReader:
                 self._read_ahead()
         if self._windows.seed is None:
             return WindowRows(self.dataset, start, stop, pieces)
-        drawn = [opened.window.drawn.positions[part] for opened, part in pieces]
-        positions = drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
+        # Not a view: who keeps a batch would keep the positions of the whole window with it.
+        positions = np.concatenate([w.window.drawn.positions[part] for w, part in pieces])
         return WindowRows(self.dataset, 0, stop - start, pieces, positions)
 
     def stage(self, window: Window, name: str) -> Staged:
