@@ -53,7 +53,7 @@ class Dataset:
     (1438, 359)
     """
 
-    # Set by batchloom.pipeline, so that this module need not know the one that is built on it.
+    # Set by batchloom.pipeline, which is built on this module and imported when it is first needed.
     pipeline_class: ClassVar[type[Pipeline]]
 
     def __init__(
@@ -143,6 +143,8 @@ class Dataset:
 
     def pipeline(self, config: Mapping[str, Any] | None = None) -> Pipeline:
         """Make a new, empty pipeline over this dataset."""
+        import batchloom.pipeline  # noqa: F401
+
         return self.pipeline_class(config) << self
 
     def gen_batch(self, batch_size: int, **options: Any) -> Iterator[Batch]:

@@ -23,7 +23,7 @@ LARGE_BYTES = 1 << 18
 PORTION_BYTES = 1 << 24
 """A portion of large batches is no larger than this."""
 
-AHEAD_BYTES = 1 << 22
+AHEAD_BYTES = 1 << 23
 """Nor than this if it is prepared ahead, and all of its batches are in memory at once."""
 
 POSITION_BYTES = 8
