@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchloom.actions import action
 from batchloom.batch import Batch
+from batchloom.block_shuffle import BlockShuffle
 from batchloom.dataset import Dataset
 from batchloom.errors import BatchloomError, SkipBatch
 from batchloom.expressions import B, C, F, V
@@ -24,6 +25,7 @@ __all__ = [
     "B",
     "Batch",
     "BatchloomError",
+    "BlockShuffle",
     "C",
     "Dataset",
     "DatasetIndex",
