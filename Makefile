@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 # It is installed here to be tested, not to record what is trained meanwhile.
 export BATCHLOOM_DISABLE_PLUGINS ?= batchloom-mlflow
 
-.PHONY: help setup demo test test-all lint format format-check types contracts docs check bench bench-env \
+.PHONY: help setup demo test test-all stress lint format format-check types contracts docs check bench bench-env \
     constraints clean
 .DEFAULT_GOAL := help
 
@@ -53,6 +53,9 @@ test: $(STAMP) ## run the whole test suite (ARGS="-k prefetch" for a part)
 
 test-all: $(STAMP) ## the same with the long soaks and every case, which takes half an hour
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m "slow or not slow" $(ARGS)
+
+stress: $(STAMP) ## make pipelines up at random and hold them against a serial run, for STRESS_SECONDS (3600)
+	$(BIN)/python -m pytest -m slow tests/faults/test_faults_random.py $(ARGS)
 
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check $(ARGS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import secrets
 import tempfile
 import threading
 import time
@@ -22,12 +24,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("BATCHLOOM_DISABLE_PLUGINS", "batchloom-mlflow")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+# What the random tests draw from; chosen here, so that all workers of pytest-xdist have the same.
+os.environ.setdefault("STRESS_SEED", str(secrets.randbelow(2**32)))
+
 GRACE = 2.0  # seconds that a thread or process may take to end after the call that stopped it
 
 THREADS = "/proc/self/task"  # Linux only: elsewhere child processes are not looked for
 
 # Processes that the standard library and joblib keep for as long as their parent lives.
 LASTING = (b"resource_tracker", b"forkserver", b"loky", b"semaphore_tracker")
+
+
+def pytest_report_header() -> str:
+    return f"random tests: STRESS_SEED={os.environ['STRESS_SEED']} does them again"
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +51,12 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(own_temporary_folder: Path) -> Iterator[None]:
-    """After each test: no thread of ours, no child process, no temporary file of ours."""
+    """After each test: no thread, child process, temporary file or shared memory of ours."""
     looks: list[Callable[[], set[str]]] = [
         our_threads,
         child_processes,
         lambda: our_temporary_files(own_temporary_folder),
+        our_shared_memory,
     ]
     before = [look() for look in looks]
     yield
@@ -92,3 +102,14 @@ def command_of(pid: int) -> str:
 
 def our_temporary_files(folder: Path) -> set[str]:
     return {f"file {name}" for name in os.listdir(folder) if name.startswith("batchloom")}
+
+
+def our_shared_memory() -> set[str]:
+    """The slots that this process has open, of which no batch may be left."""
+    folder = Path("/proc/self/fd")
+    found: set[str] = set()
+    for each in os.listdir(folder) if folder.is_dir() else ():
+        with contextlib.suppress(OSError):  # it has been closed since
+            name = os.readlink(folder / each)
+            found |= {f"shared memory {each}: {name}"} if "memfd:batchloom" in name else set()
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -303,3 +304,45 @@ def test_a_component_may_be_emptied() -> None:
     assert Batch.merge([batch, batch]).x is None
     assert take_rows(None, np.array([0])) is None
     assert len(as_column("x", [])) == 0
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "in rows": lambda data: data,
+    "in columns": np.asfortranarray,
+    "every second column": lambda data: np.repeat(data, 2, axis=1)[:, ::2],
+    "backwards": lambda data: data[::-1],
+    "unaligned": lambda data: np.frombuffer(b"x" + data.tobytes(), "u1")[1:].view("<f8"),
+    "in columns, masked": lambda data: np.ma.masked_less(np.asfortranarray(data), 0.5),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_few_rows_cost_the_memory_of_a_few_rows(layout: str) -> None:
+    """However the data lies in memory: an array of pandas' columns is no exception."""
+    data = LAYOUTS[layout](np.random.default_rng(0).random((40_000, 16)))
+    made = Dataset(data={"x": data})
+    rows = np.random.default_rng(1).permutation(len(data))
+    tracemalloc.start()
+    try:
+        found = made.batch_at(rows[8:16]).x
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < data.nbytes / 10
+    assert np.array_equal(found, data[rows[8:16]]) and found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("shuffle", [False, 1])
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_large_batches_are_gathered_one_by_one(shuffle: int | bool, prefetch: int) -> None:
+    """Only small ones are gathered together, or memory would hold many for each that is asked for."""
+    made = Dataset(data={"x": np.zeros((4096, 1024)), "y": np.arange(4096)})
+    assert made.columns["x"].row_bytes * 128 == 1 << 20
+    tracemalloc.start()
+    try:
+        for batch in made.p.gen_batch(128, shuffle=shuffle, prefetch=prefetch):
+            assert batch.x.nbytes == 1 << 20 and len(batch.y) == 128
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < (8 << 20)

@@ -105,7 +105,10 @@ def test_the_components_are_those_of_the_class_and_of_the_data() -> None:
         ({"index": {"x": [1, 2]}}, "the data as data="),
         ({"index": np.ones((3, 2))}, "the data as data="),
         ({"index": 2, "batch_class": dict}, "subclass of Batch"),
-        ({"index": 2, "batch_class": Digits(None, 0, 0, ())}, "subclass of Batch"),
+        (
+            {"index": 2, "batch_class": Dataset(2, Digits).batch_at(np.arange(2))},
+            "subclass of Batch",
+        ),
     ],
     ids=["unequal", "index", "duplicates", "nothing", "dict", "array", "class", "instance"],
 )

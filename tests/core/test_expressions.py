@@ -70,6 +70,49 @@ def test_they_have_no_truth_value_and_no_items(each: Any) -> None:
         assert "a" in each
 
 
+@pytest.mark.parametrize("each", [B.x, V.x, C.x, F(len)], ids=repr)
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda each: each + 1,
+        lambda each: 2 * each,
+        lambda each: each - each,
+        lambda each: -each,
+        lambda each: each > 3,
+        lambda each: each == 3,
+        lambda each: each != "text",
+        lambda each: each[0],
+        lambda each: np.arange(3) + each,
+        lambda each: np.arange(3) == each,
+        lambda each: np.sqrt(each),
+    ],
+    ids=["+", "2*", "-", "minus", ">", "==", "!=", "[]", "array+", "array==", "sqrt"],
+)
+def test_they_are_not_computed_with_and_say_what_to_write_instead(each: Any, compute: Any) -> None:
+    with pytest.raises(TypeError, match=r"F\(lambda batch: .*batch") as caught:
+        compute(each)
+    assert "Component" not in str(caught.value) and "object at 0x" not in str(caught.value)
+
+
+def test_what_they_say_to_write_does_what_was_meant() -> None:
+    meant = [B.x, V.v, C.lr]
+    for each in meant:
+        with pytest.raises(TypeError) as caught:
+            each * 2
+        said = str(caught.value).split("F(lambda batch: ")[1][:-1].replace("...", "2")
+        first = got(F(eval(f"lambda batch: {said}")))[0][0][0]
+        assert np.array_equal(
+            first,
+            got(F(lambda batch, each=each: each.evaluate(batch, batch.pipeline)))[0][0][0] * 2,
+        )
+
+
+def test_they_are_equal_to_themselves_and_can_be_kept_in_sets() -> None:
+    one = B.x
+    assert one == one and one != B.x and one != V.x and one in [B.y, one]
+    assert {one: 1, B.x: 2}[one] == 1
+
+
 @pytest.mark.parametrize("each", [B, V, C], ids=repr)
 def test_neither_have_their_makers(each: Any) -> None:
     with pytest.raises(TypeError, match="iterated"):

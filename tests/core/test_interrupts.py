@@ -90,6 +90,7 @@ if __name__ == "__main__":
         ("open(__file__)", "prefetch=4"),
         ("ThreadPoolExecutor(2)", "executor=executor"),
         ("ProcessPoolExecutor(2, mp_context=get_context('spawn'))", "executor=executor"),
+        ("open(__file__)", "executor=2"),
     ],
 )
 def test_ctrl_c_ends_the_run(where: str, executor: str, options: str, tmp_path: Path) -> None:
@@ -143,6 +144,7 @@ def test_a_second_ctrl_c_is_not_swallowed(tmp_path: Path) -> None:
     ("make", "options"),
     [
         ("None", "prefetch=4"),
+        ("None", "executor=2"),
         ("ThreadPoolExecutor(2)", "executor=executor"),
         ("ProcessPoolExecutor(2, mp_context=get_context('spawn'))", "executor=executor"),
     ],

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from prefetch_steps import EXCEPTIONS, Items, Unmade, Walk, dataset, outcome, over
 
-from batchloom import Batch, Dataset, Pipeline
-from batchloom.errors import DefinitionError, WorkerError
+from batchloom import Batch, Dataset, Pipeline, SkipBatch, action
+from batchloom.errors import DefinitionError, TooManySkippedError, WorkerError
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -51,6 +51,14 @@ def test_an_action_raises(kind: str, prefetch: int) -> None:
     assert found[:2] == outcome(over(100).fail_at([5], kind).init_variable("n", 0).count(), 1)[:2]
     assert early.get_variable("n") == 5
     assert outcome(over(8).init_variable("n", 0).count(), 1, prefetch=prefetch)[1] is None
+
+
+@pytest.mark.parametrize("prefetch", PREFETCH)
+def test_the_traceback_leads_to_the_line_that_raised(prefetch: int) -> None:
+    with pytest.raises(ValueError) as caught:
+        over(100).slow_even().fail_at([5]).run(1, prefetch=prefetch)
+    assert caught.traceback[-1].name == "fail_at"
+    assert "raise EXCEPTIONS[kind]()" in str(caught.traceback[-1].statement)
 
 
 @pytest.mark.parametrize("kind", sorted(EXCEPTIONS))
@@ -91,6 +99,57 @@ def test_a_batch_is_left_out(verb: str, number: int, prefetch: int) -> None:
     assert found.models["model"].epochs == [(0, True)]
     found.run(4, prefetch=prefetch, **options)
     assert len(found.failures) == 1
+
+
+@pytest.mark.parametrize("prefetch", PREFETCH)
+@pytest.mark.parametrize("most", [0, 2, 3])
+@pytest.mark.parametrize("kind", ["ValueError", "OwnError", "SkipBatch"])
+def test_no_more_batches_are_left_out_than_max_skipped(kind: str, most: int, prefetch: int) -> None:
+    bad = [3, 4, 8, 11, 12]
+
+    def made() -> Pipeline:
+        failing = over(40).init_variable("n", 0).init_model("dynamic", Walk, "model")
+        failing = failing.skip_at(bad) if kind == "SkipBatch" else failing.fail_at(bad, kind)
+        return failing.count().train_model("model", x="x")
+
+    options = {"on_error": "skip", "max_skipped": most}
+    found = made()
+    content = outcome(found, 2, prefetch=prefetch, **options)
+    assert content == outcome(made(), 2, **options)
+    ended = content[1]
+    assert ended[0] == {"SkipBatch": "TooManySkippedError"}.get(kind, kind)
+    assert f"batch {bad[most]} of epoch 0" in ended[2][0]
+    assert [each.number for each in found.failures] == bad[:most]
+    assert found.get_variable("n") == len(content[0]) == bad[most] - most
+    assert found.models["model"].abandoned == 1
+    # A limit that is not passed changes nothing.
+    enough = {**options, "max_skipped": 5}
+    assert outcome(made(), 2, prefetch=prefetch, **enough) == outcome(made(), 2, on_error="skip")
+
+
+def test_what_ends_the_run_tells_of_those_left_out_before(executor: ProcessPoolExecutor) -> None:
+    for options in ({}, {"prefetch": 4}, {"executor": executor}):
+        with pytest.raises(ValueError, match="wrong") as caught:
+            over(40).fail_at([1, 3]).run(2, on_error="skip", max_skipped=1, **options)
+        [note] = [each for each in caught.value.__notes__ if "max_skipped" in each]
+        assert "max_skipped=1" in note and "batch 1 of epoch 0 in fail_at" in note
+        with pytest.raises(TooManySkippedError, match="SkipBatch: not 3") as skipped:
+            over(40).skip_at([1, 3]).run(2, max_skipped=1, **options)
+        assert isinstance(skipped.value.__cause__, SkipBatch)
+        assert "in step skip_at([1, 3]), batch 3 of epoch 0, first indices [6, 7]" in (
+            skipped.value.__notes__
+        )
+
+
+def test_a_run_that_skipped_too_much_skips_no_batch_of_the_run_around_it() -> None:
+    class Outer(Items):
+        @action
+        def inner(self) -> Items:
+            over(4).skip_at([0]).run(1, max_skipped=0)
+            return self
+
+    with pytest.raises(TooManySkippedError):
+        dataset(4, Outer).p.inner().run(2)
 
 
 @pytest.mark.parametrize("prefetch", PREFETCH)
@@ -238,6 +297,24 @@ def test_300_runs_that_break_leave_threads_and_files_as_they_were() -> None:
         once()
     assert threading.active_count() <= threads
     assert len(os.listdir("/proc/self/fd")) == files
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_thousand_runs_that_break_leave_memory_as_it_was() -> None:
+    made = trained()
+
+    def held(runs: int) -> int:
+        for _ in range(runs):
+            for batch in made.gen_batch(2, prefetch=3):
+                if batch.number == 1:
+                    break
+        gc.collect()
+        with open("/proc/self/smaps_rollup") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+
+    warm = held(200)
+    assert held(800) < 1.05 * warm
 
 
 @pytest.mark.parametrize("prefetch", [1, 2, 4])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -25,15 +24,6 @@ def processes() -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         list(executor.map(abs, range(4)))  # the workers are there before a test looks for processes
         yield executor
-
-
-@pytest.fixture
-def restless() -> Iterator[None]:
-    """Threads change places after every few bytecodes."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def counted() -> Pipeline:
@@ -134,23 +124,6 @@ def test_threads_change_nothing(make: Callable[[], Pipeline]) -> None:
     assert alone[1] is None
     for prefetch in (1, 4, 32):
         assert outcome(make(), 4, prefetch=prefetch, **RUN) == alone
-
-
-@pytest.mark.parametrize("make", MAKERS)
-def test_threads_that_change_places_all_the_time_change_nothing(
-    make: Callable[[], Pipeline], restless: None
-) -> None:
-    alone = outcome(make(), 3, **RUN)
-    assert outcome(make(), 3, prefetch=5, **RUN) == alone
-
-
-@pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("workers", [1, 3])
-def test_a_thread_executor_changes_nothing(make: Callable[[], Pipeline], workers: int) -> None:
-    alone = outcome(make(), 4, **RUN)
-    with ThreadPoolExecutor(workers) as executor:
-        assert outcome(make(), 4, executor=executor, **RUN) == alone
-        assert outcome(make(), 4, executor=executor, prefetch=5, **RUN) == alone
 
 
 @pytest.mark.parametrize("make", MAKERS)

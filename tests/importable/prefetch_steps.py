@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,12 @@ class Walk(BaseModel):
 
     def _abandon_run(self) -> None:
         self.abandoned += 1
+
+    def _save(self, path: Path, **kwargs: Any) -> None:
+        np.save(path / "weights.npy", self.weights)
+
+    def _load(self, path: Path, **kwargs: Any) -> None:
+        self.weights = np.load(path / "weights.npy")
 
 
 class SharedWalk(Walk):
@@ -266,6 +273,20 @@ def dataset(n: int = 60, batch_class: type[Batch] = Items) -> Dataset:
 
 def over(n: int = 60) -> Pipeline:
     return dataset(n).p
+
+
+def lasting(rebatch: int | None = None) -> Pipeline:
+    """A run of a second or so, of batches of which none is like another."""
+    made = over(40).init_variable("n", 0).init_variable("seen", init_on_each_run=list)
+    made = made.init_model("dynamic", Walk, "model").noise().slow_even(0.02)
+    if rebatch is not None:
+        made = made.rebatch(rebatch)
+    return made.count().remember().train_model("model", x="x", append_to="seen")
+
+
+def left_by(done: Pipeline) -> Any:
+    """What a run of `lasting` leaves, to the bit."""
+    return frozen(dict(done.variables)), frozen(done.models["model"].weights)
 
 
 def frozen(value: Any) -> Any:

@@ -6,6 +6,7 @@ a process of its own, which needs both where it can import them.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -92,22 +93,36 @@ def stop(made: Pipeline, at: int, folder: Path, every: Any = 1, **options: Any) 
 
 def kill(module: str, case: str, at: int, where: str, folder: Path) -> None:
     """Begin a run in a process that is killed at its call number `at` of what `where` names."""
+    assert _signalled(signal.SIGKILL, module, case, at, where, folder) == -signal.SIGKILL
+
+
+def terminate(module: str, case: str, at: int, where: str, folder: Path, **options: Any) -> int:
+    """Begin one that gets SIGTERM there and is to keep a last checkpoint; give its exit code."""
+    return _signalled(
+        signal.SIGTERM, module, case, at, where, folder, on_sigterm="checkpoint", **options
+    )
+
+
+def _signalled(
+    number: int, module: str, case: str, at: int, where: str, folder: Path, **options: Any
+) -> int:
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    script = "import stopped_runs; stopped_runs.be_killed()"
-    killed = subprocess.run(
-        [sys.executable, "-c", script, module, case, str(at), where, str(folder)],
+    script = "import stopped_runs; stopped_runs.be_signalled()"
+    arguments = [str(int(number)), module, case, str(at), where, str(folder), json.dumps(options)]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         timeout=100,
     )
-    assert killed.returncode == -signal.SIGKILL
+    return done.returncode
 
 
-def be_killed() -> None:
-    """Run what `kill` asks for, in this process."""
+def be_signalled() -> None:
+    """Run what `kill` or `terminate` asks for, in this process."""
     from batchloom.models import archive
     from batchloom.models.calls import BaseModelCalls
 
-    module, case, at, where, folder = sys.argv[1:]
+    number, module, case, at, where, folder, options = sys.argv[1:]
     owner, name = {
         "batch": (BaseModelCalls, "train"),
         "save": (BaseModelCalls, "save"),
@@ -115,21 +130,22 @@ def be_killed() -> None:
         "archive": (archive, "_add"),
     }[where]
     method = getattr(owner, name)
-    setattr(owner, name, _deadly(method, int(at)))
+    setattr(owner, name, _signalling(method, int(at), int(number)))
     made = import_module(module).CASES[case]()
     if where == "save":
         made = made.save(str(Path(folder).with_suffix(".model")))
-    made.run(**RUN, checkpoint=folder, checkpoint_every=2, prefetch=2)
+    chosen = {"checkpoint_every": 2, "prefetch": 2, **json.loads(options)}
+    made.run(**RUN, checkpoint=folder, **chosen)
 
 
-def _deadly(method: Callable[..., Any], at: int) -> Callable[..., Any]:
+def _signalling(method: Callable[..., Any], at: int, number: int) -> Callable[..., Any]:
     calls = []
 
     def call(*args: Any, **kwargs: Any) -> Any:
         result = method(*args, **kwargs)
         calls.append(1)
         if len(calls) == at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return result
 
     return call
@@ -139,6 +155,10 @@ def to_bits(value: Any) -> Any:
     """Turn anything into what compares equal only if it is the same to the last bit."""
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
         return to_bits(value.tolist())
+    if (
+        isinstance(value, np.ndarray) and value.dtype.names
+    ):  # between the fields lies whatever was there
+        return {name: to_bits(value[name]) for name in value.dtype.names}
     if isinstance(value, (np.ndarray, np.generic)):
         return str(value.dtype), np.shape(value), value.tobytes()
     if isinstance(value, float):

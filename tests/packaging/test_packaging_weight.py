@@ -14,6 +14,34 @@ import pytest
 
 HEAVY = {"pandas", "sklearn", "scipy", "skops", "xgboost", "tensorflow", "keras", "pyarrow", "tqdm"}
 METADATA = {"importlib_metadata", "importlib.metadata"}
+SLOW = {
+    "asyncio",
+    "concurrent.futures",
+    "glob",
+    "hashlib",
+    "json",
+    "logging",
+    "multiprocessing",
+    "numpy.ma",
+    "numpy.random",
+    "pathlib",
+    "pluggy",
+    "secrets",
+    "tempfile",
+    "traceback",
+    "urllib",
+    "zipfile",
+}
+"""What costs milliseconds to import, or imports things that do. The few that NumPy imports cost nothing."""
+
+FIRST_BATCH = """
+import numpy as np
+from batchloom import Dataset
+data = {{"x": np.zeros((100, 4)), "y": np.zeros(100)}}
+batch = next(Dataset(data=data).gen_batch(10, shuffle={shuffle}, n_epochs=1))
+assert batch.x.shape == (10, 4) and batch.y.shape == (10,)
+"""
+BY_HAND = "import numpy as np; np.random.default_rng(7).permutation(100)"
 
 
 def modules_after(statement: str) -> set[str]:
@@ -38,6 +66,24 @@ def test_no_model_library_and_no_scan_of_what_is_installed() -> None:
     loaded = modules_after("import batchloom")
     assert {name.partition(".")[0] for name in loaded} & HEAVY == set()
     assert (loaded - modules_after("import numpy")) & METADATA == set()
+
+
+def test_nothing_slow_is_imported_before_it_is_used() -> None:
+    loaded = modules_after("import batchloom; from batchloom import *") - modules_after(
+        "import numpy"
+    )
+    assert loaded & SLOW == set()
+    assert loaded >= {"batchloom.pipeline", "batchloom.dataset"}, (
+        "nothing would be there to be used"
+    )
+
+
+@pytest.mark.parametrize("shuffle", ["7", "True", "False"])
+def test_a_first_batch_imports_nothing_slow_that_a_script_would_not(shuffle: str) -> None:
+    by_hand = "import numpy as np" if shuffle == "False" else BY_HAND
+    loaded = modules_after(FIRST_BATCH.format(shuffle=shuffle)) - modules_after(by_hand)
+    assert loaded & (SLOW | METADATA | HEAVY) == set()
+    assert "batchloom.runtime.run" in loaded
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")

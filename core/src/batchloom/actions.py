@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 from batchloom.errors import DefinitionError, UnknownArgumentError
+from batchloom.records import Record
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 _MARK = "_batchloom_action"
 
 
-@dataclass(frozen=True)
-class ActionMark:
+class ActionMark(Record):
     """What `action` was told of a method.
 
     Attributes

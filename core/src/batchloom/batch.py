@@ -5,22 +5,46 @@ from __future__ import annotations
 import collections
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from batchloom import batch_files
 from batchloom.actions import action
-from batchloom.columns import as_column, row_count, selected, stack_rows, take_rows
+from batchloom.columns import as_column, row_count, stack_rows, take_rows
 from batchloom.errors import ActionError, DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, Ids
 from batchloom.ordering import Positions
+from batchloom.portion import Portion
+from batchloom.positions import selected
 from batchloom.randomness import BATCH, fresh_seed, generator
 from batchloom.rows import Rows
 
 if TYPE_CHECKING:
     from batchloom.dataset import Dataset
     from batchloom.runtime.view import RunningPipeline
+
+
+Value = TypeVar("Value")
+
+
+class _Derived(Generic[Value]):
+    """An attribute of a batch that is worked out when it is first read, and then kept.
+
+    Unlike a property it can be overridden in a single batch.
+    """
+
+    def __init__(self, work_out: Callable[[Any], Value]) -> None:
+        self._work_out = work_out
+        self.__doc__ = work_out.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, batch: Any, owner: type | None = None) -> Value:
+        if batch is None:
+            return self  # type: ignore[return-value]
+        value = batch.__dict__[self._name] = self._work_out(batch)
+        return value
 
 
 class Batch:
@@ -53,32 +77,54 @@ class Batch:
     """
 
     components: ClassVar[Any] = ()
-    pipeline: RunningPipeline | None
-    number: int
-    epoch: int
+    _portion: Portion
+    _position: int
 
-    def __init__(
-        self,
-        rows: Rows,
-        start: int,
-        stop: int,
-        names: tuple[str, ...],
-        number: int = 0,
-        epoch: int = 0,
-        seed: int | None = None,
-        stage: int = 0,
-    ) -> None:
+    def __init__(self, portion: Portion, position: int, names: tuple[str, ...]) -> None:
         state = self.__dict__
-        state["_rows"], state["_start"], state["_stop"] = rows, start, stop
-        state["components"] = names
-        state["number"], state["epoch"] = number, epoch
-        state["_draws"] = (seed, stage)
-        state["pipeline"] = None
+        state["_portion"], state["_position"], state["components"] = portion, position, names
+
+    @_Derived
+    def number(self) -> int:
+        """The number of the batch, counted from 0 over the run."""
+        return int(self._portion.first + self._position)
+
+    @_Derived
+    def epoch(self) -> int:
+        """The epoch, counted from 0."""
+        return int(self._portion.epoch)
+
+    @_Derived
+    def pipeline(self) -> RunningPipeline | None:
+        """The pipeline that the batch is in, as its actions may use it; None outside of a pipeline."""
+        views = self._portion.views
+        return None if views is None else views.of(self)
+
+    @_Derived
+    def random(self) -> np.random.Generator:
+        """The batch's own random generator, made from the run's seed and the batch's number."""
+        seed, stage = self._draws
+        return generator(fresh_seed() if seed is None else seed, BATCH, stage, self.number)
+
+    # Which rows the batch is made of; `take` and `merge` put others in their place.
+
+    @_Derived
+    def _rows(self) -> Rows | None:
+        return self._portion.rows
+
+    @_Derived
+    def _extent(self) -> tuple[int, int]:
+        return self._portion.extent(self._position)
+
+    @_Derived
+    def _draws(self) -> tuple[int | None, int]:
+        return self._portion.draws
 
     @property
     def size(self) -> int:
         """The number of items."""
-        return int(self._stop - self._start)
+        start, stop = self._extent
+        return stop - start
 
     def __len__(self) -> int:
         return self.size
@@ -87,7 +133,7 @@ class Batch:
     def indices(self) -> Ids:
         """The ids of the items, an array of shape ``(size,)``."""
         ids: Ids | None = self.__dict__.get("_ids")
-        return self._of_rows().ids(self._start, self._stop) if ids is None else ids
+        return self._of_rows().ids(*self._extent) if ids is None else ids
 
     @property
     def index(self) -> DatasetIndex:
@@ -96,21 +142,14 @@ class Batch:
             return DatasetIndex(self.indices)
         return self._of_dataset().index.subset(self._positions())
 
-    @functools.cached_property
-    def random(self) -> np.random.Generator:
-        """The batch's own random generator, made from the run's seed and the batch's number."""
-        seed, stage = self._draws
-        return generator(fresh_seed() if seed is None else seed, BATCH, stage, self.number)
-
     def __getattr__(self, name: str) -> Any:
         # Only called for what is not there yet: a component that was not gathered, or a wrong name.
-        state = self.__dict__
-        if name not in state.get("components", ()):
+        names = self.components
+        if name not in names:
             if name.startswith("__"):
                 raise AttributeError(name)
-            names = state.get("components", ())
             raise UnknownComponentError("component", name, names, f"of {type(self).__name__}")
-        rows = state["_rows"]
+        rows = self._rows
         if rows is None or not rows.has(name):
             raise UnknownComponentError(
                 "component",
@@ -119,14 +158,15 @@ class Batch:
                 f"of {type(self).__name__}: it is declared, but holds nothing yet",
                 "Fill it in an action, with load(...), or with save_to",
             )
-        value = state[name] = rows.component(name, state["_start"], state["_stop"])
+        value = self.__dict__[name] = rows.component(name, *self._extent)
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
         state = self.__dict__
-        if name in state["components"]:
+        if name in self.components:
             state[name] = value
-            state["_written"] = True
+            written, position = state["_portion"].written, state["_position"]
+            written[position] = (*written.get(position, ()), name)
         elif name.startswith("_") or hasattr(type(self), name) or name in state:
             object.__setattr__(self, name, value)
         else:
@@ -156,15 +196,18 @@ class Batch:
         return f"<{type(self).__name__} {self.number} of epoch {self.epoch}: {self.size} items, {names}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: each for name, each in self.__dict__.items() if name != "pipeline"}
         if self._rows is not None and self._rows.dataset is not None:
             # A pickled batch holds its items itself: it must not take the whole dataset along.
-            state |= {name: getattr(self, name) for name in self._filled()}
-            state |= {"_rows": None, "_ids": self.indices, "_start": 0, "_stop": self.size}
+            state = {**self.__dict__, **{name: getattr(self, name) for name in self._filled()}}
+            state |= {"_rows": None, "_ids": self.indices, "_extent": (0, self.size)}
+            state |= {"_portion": self._portion.renamed(self._position), "_position": 0}
+        else:
+            state = dict(self.__dict__)
+        state.pop("pipeline", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, pipeline=None)
+        self.__dict__.update(state)
 
     def has_component(self, name: str) -> bool:
         """Tell whether there is a component of that name, filled or not."""
@@ -199,10 +242,14 @@ class Batch:
         DataError
             Names the component, the expected and the found number of rows.
         """
-        if not self.__dict__.pop("_written", False):
+        names = self._portion.written.pop(self._position, None)
+        if names is None:
             return
-        for name in self.components:
-            self._check_rows(name, self.__dict__.get(name))
+        rows = (self.size,)
+        for name in names:
+            value = self.__dict__.get(name)
+            if type(value) is not np.ndarray or value.shape[:1] != rows:
+                self._check_rows(name, value)
 
     def take(self, which: Positions | slice | Sequence[Any]) -> Batch:
         """Make a batch of some of the items.
@@ -286,7 +333,9 @@ class Batch:
             values = [as_column(each, src[each]).take(rows) for each in names]
         else:
             names = _names(components) or tuple(self.components)
-            values = batch_files.read_items(self.index, src, names, fmt)
+            from batchloom.batch_files import read_items
+
+            values = read_items(self.index, src, names, fmt)
         for name, value in zip(names, values, strict=True):
             self.add_component(name, value)
         return self
@@ -315,7 +364,9 @@ class Batch:
             for name in _names(components) or tuple(dst):
                 dst[name][rows] = getattr(self, name)
         else:
-            batch_files.write_items(self, dst, _names(components) or tuple(self.components))
+            from batchloom.batch_files import write_items
+
+            write_items(self, dst, _names(components) or tuple(self.components))
         return self
 
     @action
@@ -354,7 +405,8 @@ class Batch:
     def _like(self, names: tuple[str, ...]) -> Batch:
         made = object.__new__(type(self))
         kept = {k: v for k, v in self.__dict__.items() if k not in self.components}
-        made.__dict__.update(kept, components=names, _ids=None, _written=False)
+        portion = self._portion.renamed(self._position)
+        made.__dict__.update(kept, components=names, _ids=None, _portion=portion, _position=0)
         if self.pipeline is not None:
             made.__dict__["pipeline"] = self.pipeline.for_batch(made)
         return made
@@ -371,7 +423,7 @@ class Batch:
             joined = np.concatenate(where) if len(where) > 1 else where[0]
             joined = joined if positions is None else joined[positions]
             self.__dict__.update(
-                _rows=Rows.at(batches[0]._rows.dataset, joined), _start=0, _stop=len(joined)
+                _rows=Rows.at(batches[0]._of_dataset(), joined), _extent=(0, len(joined))
             )
             return
         self._own(stack_rows([each.indices for each in batches]), batches, positions)
@@ -383,7 +435,7 @@ class Batch:
             if name not in self.__dict__ and all(name in each._filled() for each in batches):
                 value = stack_rows([getattr(each, name) for each in batches])
                 self.__dict__[name] = value if positions is None else take_rows(value, positions)
-        self.__dict__.update(_rows=None, _ids=ids, _start=0, _stop=len(ids))
+        self.__dict__.update(_rows=None, _ids=ids, _extent=(0, len(ids)))
 
     def _check_rows(self, name: str, value: Any) -> None:
         rows = self.size if value is None else row_count(value)
@@ -395,10 +447,10 @@ class Batch:
             )
 
     def _positions(self) -> Positions:
-        return self._of_rows().positions_of(self._start, self._stop)
+        return self._of_rows().positions_of(*self._extent)
 
     def _of_rows(self) -> Rows:
-        rows: Rows | None = self.__dict__["_rows"]
+        rows: Rows | None = self._rows
         if rows is None:
             raise DataError(
                 "this batch holds its items itself (it was merged from several datasets, or unpickled): "
@@ -412,7 +464,7 @@ class Batch:
         return dataset
 
     def _filled(self) -> list[str]:
-        columns = {} if self._rows is None else self._rows.dataset.columns
+        columns = {} if self._rows is None else self._rows.linked_dataset().columns
         return [each for each in self.components if each in self.__dict__ or each in columns]
 
     @staticmethod
@@ -427,7 +479,7 @@ def check_component_name(name: object, batch_class: type) -> None:
         raise DataError(
             f"a component's name is a string without a leading underscore, not {name!r}"
         )
-    if hasattr(batch_class, name) or name in Batch.__annotations__:
+    if hasattr(batch_class, name):
         raise DataError(
             f"a component cannot be called {name!r}: {batch_class.__name__} has an attribute of that name. "
             "Take another name"

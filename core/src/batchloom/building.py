@@ -14,7 +14,6 @@ from batchloom.definition import DeclareModel, DeclareVariable, Definition, Impo
 from batchloom.errors import DefinitionError, UnknownArgumentError, UnknownVariableError, nearest
 from batchloom.expressions import Variable, evaluate
 from batchloom.runtime.options import check_batch_size
-from batchloom.runtime.partners import check_partner
 from batchloom.runtime.state import State
 from batchloom.runtime.view import RunningPipeline, change_name
 from batchloom.steps import (
@@ -45,6 +44,7 @@ class Builder:
 
     _definition: Definition
     _state: State
+    _known: checks.Known | None = None
 
     @property
     def dataset(self) -> Dataset | None:
@@ -354,15 +354,18 @@ class Builder:
         return self._then(EvaluateStep(*step, y, _metrics(metrics)))
 
     def _then(self, *steps: Step) -> Self:
-        return self._made(self._definition.then(*steps))
+        return self._made(self._definition.then(*steps), len(self._definition.steps))
 
-    def _made(self, definition: Definition) -> Self:
-        if definition.dataset is not None:
-            checks.check_definition(definition)
-        else:
-            checks.check_shape(definition.steps)
+    def _made(self, definition: Definition, checked: int = 0) -> Self:
+        """Make a pipeline of a definition whose first so many steps are those of this one."""
         made = object.__new__(type(self))
         made._begin(definition)
+        if definition.dataset is None:
+            checks.check_shape(definition.steps[checked:])
+        elif checked and self._known is not None:
+            made._known = checks.check_added(definition, self._known, checked)
+        else:
+            made._known = checks.check_definition(definition)
         return made
 
     def _begin(self, definition: Definition) -> None:
@@ -374,7 +377,7 @@ class Builder:
         if not pipelines:
             raise DefinitionError(f"{verb} takes one or more pipelines")
         for each in pipelines:
-            check_partner(each, verb)
+            checks.check_partner(each, verb)
 
 
 def _check_mode(mode: Any, model: Any) -> None:

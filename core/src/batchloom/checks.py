@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from batchloom.actions import action_mark, action_names
@@ -13,6 +12,7 @@ from batchloom.dataset import Dataset
 from batchloom.definition import Declaration, DeclareModel, DeclareVariable, Definition, ImportModel
 from batchloom.errors import (
     DefinitionError,
+    TemplateError,
     UnknownActionError,
     UnknownComponentError,
     UnknownModelError,
@@ -31,6 +31,7 @@ from batchloom.steps import (
     ModelStep,
     RebatchStep,
     Step,
+    TrainStep,
     VariableStep,
     WriteVariable,
     flatten,
@@ -39,7 +40,6 @@ from batchloom.steps import (
 JOIN_LAST = "join must be followed by an action, which gets the joined batches"
 
 
-@dataclass
 class Known:
     """The names there are at one place of a pipeline.
 
@@ -51,14 +51,26 @@ class Known:
     variables, models : set of str
     """
 
-    components: list[str]
-    open: bool = False
-    variables: set[str] = field(default_factory=set)
-    models: set[str] = field(default_factory=set)
+    def __init__(self, components: Iterable[str]) -> None:
+        self.components = list(components)
+        self.open = False
+        self.variables: set[str] = set()
+        self.models: set[str] = set()
+
+    def copied(self) -> Known:
+        """Make a copy to which more can be added."""
+        made = Known(self.components)
+        made.open, made.variables, made.models = self.open, {*self.variables}, {*self.models}
+        return made
 
 
-def check_definition(definition: Definition) -> None:
+def check_definition(definition: Definition) -> Known:
     """Check all names of a definition that is linked to a dataset.
+
+    Returns
+    -------
+    Known
+        The names there are after its last step.
 
     Raises
     ------
@@ -66,11 +78,26 @@ def check_definition(definition: Definition) -> None:
         For the first step that names something that is not there, or not there yet.
     """
     assert definition.dataset is not None
-    known = Known(list(definition.dataset.components))
-    check_shape(definition.steps)
-    for step in definition.steps:
+    return check_added(definition, Known(definition.dataset.components), 0)
+
+
+def check_added(definition: Definition, before: Known, checked: int) -> Known:
+    """Do what `check_definition` does when so many first steps have been checked.
+
+    Parameters
+    ----------
+    definition : Definition
+    before : Known
+        The names there are after these first steps.
+    checked : int
+    """
+    assert definition.dataset is not None
+    known, steps = before.copied(), definition.steps[checked:]
+    check_shape(steps)
+    for step in steps:
         _check_step(step, known, definition, definition.dataset)
-    _check_joins(definition.steps)
+    _check_joins([*_last_doing(definition.steps[:checked]), *steps])
+    return known
 
 
 def check_complete(definition: Definition) -> None:
@@ -122,6 +149,27 @@ def check_import(name: str, definition: Definition) -> None:
         raise UnknownModelError(
             "model", name, definition.models, "in the pipeline that it is to be imported from"
         )
+
+
+def check_partner(pipeline: Any, verb: str) -> None:
+    """Refuse what cannot be joined or merged with.
+
+    Raises
+    ------
+    DefinitionError, TemplateError
+    """
+    definition = getattr(pipeline, "_definition", None)
+    if not isinstance(definition, Definition):
+        raise DefinitionError(f"{verb} takes pipelines, not {pipeline!r}")
+    if definition.dataset is None:
+        raise TemplateError(
+            f"{verb}: the other pipeline is a template; link it: template << dataset"
+        )
+    for step in definition.all_steps():
+        if isinstance(step, (RebatchStep, TrainStep, EvaluateStep)):
+            raise DefinitionError(
+                f"{verb}: the other pipeline has the step {step.describe()}, which needs a run of its own"
+            )
 
 
 def check_shape(steps: Sequence[Step]) -> None:
@@ -236,6 +284,11 @@ def _given(step: Step) -> list[Any]:
 
 def _doing(steps: Sequence[Step]) -> list[Step]:
     return [each for each in steps if not isinstance(each, Declaration)]
+
+
+def _last_doing(steps: Sequence[Step]) -> Iterator[Step]:
+    found = (each for each in reversed(steps) if not isinstance(each, Declaration))
+    return itertools.islice(found, 1)
 
 
 def _check_joins(steps: Sequence[Step]) -> None:

@@ -41,13 +41,18 @@ class ArrayColumn:
     def __init__(self, data: np.ndarray[Any, Any]) -> None:
         self._data = data
         # A memory map's own methods make subclass instances, at several times the price.
-        self._array = data if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
+        self._array = data if _is_masked(data) else np.asarray(data)
+        self._in_rows = self._array.flags.c_contiguous and self._array.flags.aligned
 
     def __len__(self) -> int:
         return len(self._array)
 
     def take(self, positions: Positions) -> Any:
-        return self._array.take(positions, axis=0)
+        if self._in_rows:
+            return self._array.take(positions, axis=0)
+        # NumPy's take would first copy the whole of an array whose rows do not lie one behind the other.
+        taken = self._array[positions]
+        return taken if _is_masked(taken) else np.ascontiguousarray(taken)
 
     def rows(self, start: int, stop: int, copy: bool = True) -> Any:
         view = self._array[start:stop]
@@ -62,6 +67,11 @@ class ArrayColumn:
     def __reduce__(self) -> tuple[type[ArrayColumn], tuple[Any]]:
         # Pickled as two arrays, the data would travel twice; and of a memory map, a copy of all of it.
         return ArrayColumn, (self._data,)
+
+    @property
+    def row_bytes(self) -> int:
+        """How large a row is."""
+        return int(self._array.nbytes) // max(len(self._array), 1)
 
 
 class PandasColumn:
@@ -203,20 +213,11 @@ def row_count(value: Any) -> int | None:
     """Say how many rows a component's value has, or None if it has none."""
     shape = getattr(value, "shape", None)
     if shape is not None:
-        return int(shape[0]) if len(shape) else None
+        return int(shape[0]) if shape else None
     try:
         return len(value)
     except TypeError:
         return None
-
-
-def selected(which: Any, length: int) -> Positions:
-    """Give the positions that an array of int, a boolean mask or a slice selects of so many rows."""
-    if not isinstance(which, slice):
-        which = np.asarray(which)
-        which = which.astype(np.intp) if which.size == 0 else which  # an empty list is of floats
-    positions: Positions = np.arange(length)[which]
-    return positions
 
 
 def take_rows(value: Any, positions: Positions) -> Any:
@@ -236,9 +237,8 @@ def stack_rows(values: list[Any]) -> Any:
         return sys.modules["scipy.sparse"].vstack(values, format="csr")
     if library == "pyarrow":
         return _stack_arrow(sys.modules[library], values)
-    if isinstance(first, np.ma.MaskedArray):
-        masked: Any = np.ma
-        return masked.concatenate(values)
+    if _is_masked(first):
+        return sys.modules["numpy.ma"].concatenate(values)
     arrays = [
         array_of(each) if isinstance(each, (list, tuple)) else np.asarray(each) for each in values
     ]
@@ -248,6 +248,12 @@ def stack_rows(values: list[Any]) -> Any:
     if len(kinds) > 1 and kinds & {"U", "S"}:  # numbers would become strings
         arrays = [each.astype(object) for each in arrays]
     return np.concatenate(arrays)
+
+
+def _is_masked(data: Any) -> bool:
+    # Where numpy.ma was not imported there are none, and to import it takes a tenth of NumPy's own time.
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(data, masked.MaskedArray)
 
 
 def _stack_arrow(pa: Any, values: list[Any]) -> Any:

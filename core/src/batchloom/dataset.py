@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from batchloom.batch import Batch, check_component_name, component_names
-from batchloom.columns import Column, as_column, selected
+from batchloom.columns import Column, as_column
 from batchloom.errors import DataError, UnknownComponentError
-from batchloom.index import DatasetIndex, as_index
+from batchloom.index import DatasetIndex, as_index, parts
 from batchloom.ordering import Positions, Shuffle
+from batchloom.portion import Portion
+from batchloom.positions import Numbers, composed, selected, spread
 from batchloom.rows import Rows
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class Dataset:
         self.components = tuple(dict.fromkeys([*component_names(batch_class), *self.columns]))
         for name in self.components:
             check_component_name(name, batch_class)
-        self._rows: Positions | None = None
+        self._rows: Numbers | None = None
         self._parts: dict[str, Dataset] = {}
 
     def __len__(self) -> int:
@@ -114,8 +116,8 @@ class Dataset:
         Dataset
             This dataset, with its parts made anew.
         """
-        parts = self.index.split_positions(shares, shuffle)
-        self._parts = {name: self.subset(positions) for name, positions in parts.items()}
+        made = parts(len(self), shares, shuffle)
+        self._parts = {name: self.subset(positions) for name, positions in made.items()}
         return self
 
     @property
@@ -146,11 +148,11 @@ class Dataset:
         IndexError
             For positions that are not there.
         """
-        positions = selected(positions, len(self))
+        where = positions if isinstance(positions, slice) else selected(positions, len(self))
         part = object.__new__(type(self))
-        part.__dict__.update(self.__dict__, index=self.index.subset(positions), _parts={})
+        part.__dict__.update(self.__dict__, index=self.index.subset(where), _parts={})
         part.__dict__.pop("_iteration", None)
-        part._rows = self.rows_of(positions)
+        part._rows = composed(range(len(self)) if self._rows is None else self._rows, where)
         return part
 
     def column(self, name: str) -> Any:
@@ -172,24 +174,24 @@ class Dataset:
         if name not in self.columns:
             raise UnknownComponentError("column", name, self.columns, "of this dataset")
         column = self.columns[name]
-        return column.whole() if self._rows is None else column.take(self._rows)
+        return column.whole() if self._rows is None else _rows_of(column, self._rows)
 
     def rows_of(self, positions: Positions) -> Positions:
         """Say which rows of the columns hold the items at some positions."""
-        return positions if self._rows is None else self._rows[positions]
+        return positions if self._rows is None else spread(composed(self._rows, positions))
 
     def gather(self, name: str, where: Positions | slice) -> Any:
         """Gather rows of a column, by position in this dataset."""
         column = self.columns[name]
         if self._rows is not None:
-            return column.take(self._rows[where])
+            return _rows_of(column, composed(self._rows, where), self.copy)
         if isinstance(where, slice):
             return column.rows(where.start, where.stop, self.copy)
         return column.take(where)
 
     def batch_at(self, positions: Positions) -> Batch:
         """Make the batch of the items at some positions."""
-        return self.batch_class(Rows.at(self, positions), 0, len(positions), self.components)
+        return Portion(Rows.at(self, positions), len(positions)).batch(0)
 
     def _part(self, name: str) -> Dataset:
         if name not in self._parts:
@@ -204,6 +206,12 @@ class Dataset:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _parts={})
+
+
+def _rows_of(column: Column, rows: Numbers, copy: bool = True) -> Any:
+    if isinstance(rows, range) and rows.step == 1:
+        return column.rows(rows.start, rows.start + len(rows), copy)
+    return column.take(spread(rows))
 
 
 def _as_columns(data: Any, batch_class: type[Batch]) -> dict[str, Column]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import DefinitionError
+from batchloom.records import Record
 from batchloom.steps import ChanceStep, RepeatStep, Step, call_text, flatten
 from batchloom.variables import VariableDeclaration
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from batchloom.runtime.options import RunOptions
 
 
-@dataclass(frozen=True, eq=False)
 class Declaration(Step):
     """Says that a name exists from here on; does nothing to batches."""
 
@@ -28,7 +28,6 @@ class Declaration(Step):
         raise NotImplementedError
 
 
-@dataclass(frozen=True, eq=False)
 class DeclareVariable(Declaration):
     """``init_variable``."""
 
@@ -49,7 +48,6 @@ class DeclareVariable(Declaration):
         return call_text("init_variable", (said.name,), given)
 
 
-@dataclass(frozen=True, eq=False)
 class DeclareModel(Declaration):
     """``init_model``.
 
@@ -77,7 +75,6 @@ class DeclareModel(Declaration):
         return call_text("init_model", (self.mode, given, self.name), config)
 
 
-@dataclass(frozen=True, eq=False)
 class ImportModel(Declaration):
     """``import_model``."""
 
@@ -92,8 +89,7 @@ class ImportModel(Declaration):
         return f"import_model({self.name!r}, <pipeline over {self.source.dataset!r}>)"
 
 
-@dataclass(frozen=True, eq=False)
-class Definition:
+class Definition(Record):
     """What a pipeline does, over what.
 
     Attributes
@@ -130,6 +126,8 @@ class Definition:
         DefinitionError
             If a name is declared a second time.
         """
+        if not any(isinstance(each, Declaration) for each in steps):
+            return replace(self, steps=(*self.steps, *steps))
         there = {each.subject: each for each in self.steps if isinstance(each, Declaration)}
         added = []
         for step in steps:

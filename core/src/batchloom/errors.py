@@ -35,6 +35,7 @@ type and gains a note of where it happened. ::
     │   └── FormatVersionError (ValueError)
     ├── CheckpointError                a run that cannot be kept, or cannot go on
     │   └── CheckpointMismatchError (ValueError)  kept by another definition, other data or options
+    ├── TooManySkippedError (RuntimeError)  actions left out more batches than max_skipped allows
     └── WorkerError (RuntimeError)         a worker process that was lost or cannot be given its work
 
     SkipBatch                              raised by an action: leave this batch out, and say so
@@ -204,6 +205,10 @@ class CheckpointError(BatchloomError):
 
 class CheckpointMismatchError(CheckpointError, ValueError):
     """A checkpoint of another definition, other data or other options."""
+
+
+class TooManySkippedError(BatchloomError, RuntimeError):
+    """An action raised `SkipBatch` once more than ``max_skipped`` allows."""
 
 
 class WorkerError(BatchloomError, RuntimeError):

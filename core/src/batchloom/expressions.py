@@ -53,6 +53,54 @@ class Expression:
     def __contains__(self, item: object) -> NoReturn:
         raise TypeError(f"'in {self!r}' cannot be answered: it is worked out for each batch")
 
+    def __getitem__(self, key: object) -> NoReturn:
+        raise self._refusal("{}[...]")
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Expression):
+            return self is other
+        # False, which Python would answer, would be taken for what holds of each batch.
+        raise self._refusal("{} == ...")
+
+    __hash__ = object.__hash__
+
+    def __array_ufunc__(
+        self, ufunc: Any, method: str, *inputs: object, **kwargs: object
+    ) -> NoReturn:
+        places = ", ".join("{}" if each is self else "..." for each in inputs)
+        raise self._refusal(f"np.{ufunc.__name__}({places})")
+
+    def _refusal(self, form: str) -> TypeError:
+        """Say that an expression computes nothing, and how to write what was meant."""
+        asked, meant = form.replace("{}", repr(self)), form.replace("{}", self._of_batch())
+        return TypeError(
+            f"{asked} cannot be worked out before there is a batch. Write it as a function of the batch: "
+            f"F(lambda batch: {meant})"
+        )
+
+    def _of_batch(self) -> str:
+        """Write the value as a function of the batch has it."""
+        raise NotImplementedError
+
+
+def _refusing(form: str) -> Callable[..., NoReturn]:
+    def refuse(self: Expression, *others: object) -> NoReturn:
+        raise self._refusal(form)
+
+    return refuse
+
+
+for _name, _sign in {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
+    "matmul": "@", "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
+}.items():  # fmt: skip
+    setattr(Expression, f"__{_name}__", _refusing(f"{{}} {_sign} ..."))
+    setattr(Expression, f"__r{_name}__", _refusing(f"... {_sign} {{}}"))
+for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}.items():
+    setattr(Expression, f"__{_name}__", _refusing(f"{{}} {_sign} ..."))
+for _name, _sign in {"neg": "-", "pos": "+", "invert": "~"}.items():
+    setattr(Expression, f"__{_name}__", _refusing(f"{_sign}{{}}"))
+
 
 class Named(Expression):
     """An expression that names one thing."""
@@ -77,6 +125,10 @@ class Component(Named):
             )
         return getattr(batch, self.name)
 
+    def _of_batch(self) -> str:
+        named = self.name.isidentifier()
+        return f"batch.{self.name}" if named else f"getattr(batch, {self.name!r})"
+
 
 class Variable(Named):
     """``V.loss_history``: a variable of the pipeline."""
@@ -85,6 +137,9 @@ class Variable(Named):
 
     def evaluate(self, batch: Batch | None, pipeline: Surroundings) -> Any:
         return pipeline.read_variable(self.name)
+
+    def _of_batch(self) -> str:
+        return f"batch.pipeline.get_variable({self.name!r})"
 
 
 class Config(Named):
@@ -102,6 +157,9 @@ class Config(Named):
                 map(str, pipeline.config),
                 hint=f"Give it as Pipeline(config={{{self.name!r}: ...}})",
             ) from None
+
+    def _of_batch(self) -> str:
+        return f"batch.pipeline.config[{self.name!r}]"
 
 
 class Function(Expression):
@@ -124,6 +182,9 @@ class Function(Expression):
                 "use a dynamic model"
             )
         return self.function(batch)
+
+    def _of_batch(self) -> str:
+        return f"{getattr(self.function, '__name__', 'function')}(batch)"
 
 
 class Reference:

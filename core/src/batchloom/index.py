@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import glob
+import copy
+import itertools
 import numbers
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from batchloom.columns import array_of
 from batchloom.errors import DataError
 from batchloom.ordering import Positions, Shuffle, make_order
+from batchloom.positions import Numbers, composed, spread
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Ids = np.ndarray[Any, Any]
 PARTS = ("train", "test", "validation")
@@ -26,8 +31,8 @@ class DatasetIndex:
     Parameters
     ----------
     ids : int or sequence of int or str
-        The ids, one-dimensional and without duplicates; an int ``n`` stands for ``0 .. n - 1``, which
-        takes no memory however large it is.
+        The ids, one-dimensional and without duplicates; an int ``n`` stands for ``0 .. n - 1``. That, or
+        a range, takes no memory however large it is.
 
     Raises
     ------
@@ -36,11 +41,11 @@ class DatasetIndex:
     """
 
     def __init__(self, ids: int | Sequence[Any] | Ids | DatasetIndex) -> None:
-        self._ids, self._length = _as_ids(ids)
+        self._ids = _as_ids(ids)
         self._lookup: dict[Any, int] | None = None
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._ids)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} items>"
@@ -57,11 +62,7 @@ class DatasetIndex:
 
     def take(self, positions: Positions | slice) -> Ids:
         """Give the ids at some positions (array of ints, or a slice with a start and a stop)."""
-        if self._ids is not None:
-            return self._ids[positions]
-        if isinstance(positions, slice):
-            return np.arange(positions.start, positions.stop)
-        return positions.copy()
+        return spread(composed(self._ids, positions))
 
     def positions(self, ids: Iterable[Any]) -> Positions:
         """Find the positions of some ids.
@@ -81,9 +82,13 @@ class DatasetIndex:
             )
         return np.array(found, dtype=np.intp)
 
-    def subset(self, positions: Positions) -> DatasetIndex:
-        """Make the index of the items at some positions."""
-        return DatasetIndex(self.take(positions))
+    def subset(self, positions: Positions | slice) -> Self:
+        """Make the index of the items at some positions; those of a slice are not copied."""
+        ids = composed(self._ids, positions)
+        part = copy.copy(self)
+        part._ids = ids if isinstance(positions, slice) else _checked(spread(ids))
+        part._lookup = None
+        return part
 
     def split_positions(
         self, shares: float | Sequence[float], shuffle: Shuffle
@@ -108,16 +113,16 @@ class DatasetIndex:
         DataError
             For shares that are negative or sum to more than one.
         """
-        order = make_order(len(self), shuffle)[0].positions(0)
-        positions = np.arange(len(self)) if order is None else order
-        bounds = np.rint(np.cumsum(_shares(shares)) * len(self)).astype(int)
-        parts = np.split(positions, bounds[:-1])
-        return dict(zip(PARTS, parts, strict=False))
+        made = parts(len(self), shares, shuffle)
+        return {
+            name: spread(range(len(self))[each]) if isinstance(each, slice) else each
+            for name, each in made.items()
+        }
 
     def _position(self, item: Any) -> int | None:
-        if self._ids is None:
-            whole = isinstance(item, (int, np.integer)) and 0 <= item < self._length
-            return int(item) if whole else None
+        if isinstance(self._ids, range):
+            there = isinstance(item, (int, np.integer)) and int(item) in self._ids
+            return self._ids.index(int(item)) if there else None
         if self._lookup is None:
             self._lookup = {each: at for at, each in enumerate(self._ids.tolist())}
         return self._lookup.get(item.item() if isinstance(item, np.generic) else item)
@@ -171,12 +176,16 @@ class FilesIndex(DatasetIndex):
         self.positions([item])
         return str(self._paths[str(item)])
 
-    def subset(self, positions: Positions) -> FilesIndex:
-        """Make the index of the files at some positions."""
-        part = FilesIndex.__new__(FilesIndex)
-        DatasetIndex.__init__(part, self.take(positions))
-        part._paths = self._paths
-        return part
+
+def parts(
+    length: int, shares: float | Sequence[float], shuffle: Shuffle
+) -> dict[str, Positions | slice]:
+    """Say which positions go to which part, as `DatasetIndex.split_positions` does; by slices if in order."""
+    order = make_order(length, shuffle)[0].positions(0)
+    bounds = np.rint(np.cumsum(_shares(shares)) * length).astype(int).tolist()
+    places = itertools.starmap(slice, itertools.pairwise([0, *bounds[:-1], length]))
+    chosen = (each if order is None else order[each] for each in places)
+    return dict(zip(PARTS, chosen, strict=False))
 
 
 def as_index(index: Any, length: int | None) -> DatasetIndex:
@@ -191,26 +200,30 @@ def as_index(index: Any, length: int | None) -> DatasetIndex:
     return made
 
 
-def _as_ids(ids: Any) -> tuple[Ids | None, int]:
+def _as_ids(ids: Any) -> Numbers:
     if isinstance(ids, DatasetIndex):
-        return ids._ids, len(ids)
+        return ids._ids
     if isinstance(ids, (bool, np.bool_)) or not hasattr(ids, "__len__"):
-        return None, _count(ids)
-    if isinstance(ids, range) and ids == range(len(ids)):
-        return None, len(ids)
+        return range(_count(ids))
+    if isinstance(ids, range) and max(abs(ids.start), abs(ids.stop)) <= sys.maxsize:
+        return ids
     array = array_of(ids) if isinstance(ids, (list, tuple)) else np.array(ids)
-    if array.size == 0 and array.ndim == 1:
-        return None, 0
     if array.ndim != 1:
         raise DataError(
             f"ids must be one-dimensional, not {type(ids).__name__} of shape {array.shape}: give the index "
             "a list of ids, and the data as data="
         )
+    return _checked(array)
+
+
+def _checked(array: Ids) -> Numbers:
+    if not array.size:
+        return range(0)
     if array.dtype.kind == "f" or (array.dtype == object and any(map(_is_inexact, array.tolist()))):
         raise DataError("ids must be ints or strings: floats (and NaN) are not exact names")
     _refuse_duplicates(array)
     array.flags.writeable = False  # batches hand out views of it
-    return array, len(array)
+    return array
 
 
 def _is_inexact(item: object) -> bool:
@@ -218,7 +231,8 @@ def _is_inexact(item: object) -> bool:
 
 
 def _count(ids: Any) -> int:
-    if not isinstance(ids, (int, np.integer)) or isinstance(ids, (bool, np.bool_)) or ids < 0:
+    is_count = isinstance(ids, (int, np.integer)) and not isinstance(ids, bool)
+    if not is_count or not 0 <= ids <= sys.maxsize:
         raise DataError(
             f"an index is a sequence of ids or the number of items, not {type(ids).__name__} {ids!r}"
         )
@@ -226,6 +240,8 @@ def _count(ids: Any) -> int:
 
 
 def _refuse_duplicates(ids: Ids) -> None:
+    if ids.dtype.kind in "iuSU" and _are_distinct(ids):
+        return
     try:
         counts = Counter(ids.tolist())
     except TypeError as exc:
@@ -235,6 +251,14 @@ def _refuse_duplicates(ids: Ids) -> None:
             f"{len(twice)} ids are there more than once: {', '.join(map(repr, twice[:5]))}. "
             "Every item needs an id of its own"
         )
+
+
+def _are_distinct(ids: Ids) -> bool:
+    # Counting them would take an object for each id, ten times the memory of the ids.
+    if np.all(ids[1:] > ids[:-1]):
+        return True
+    in_order = np.sort(ids)
+    return not np.any(in_order[1:] == in_order[:-1])
 
 
 def _shares(shares: float | Sequence[float]) -> list[float]:
@@ -259,6 +283,9 @@ def _shares(shares: float | Sequence[float]) -> list[float]:
 
 
 def _matching(patterns: Sequence[str | os.PathLike[str]], dirs: bool) -> list[Path]:
+    import glob
+    from pathlib import Path
+
     found = {
         Path(each).absolute()
         for pattern in patterns

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from batchloom.errors import DataError, DefinitionError
 from batchloom.randomness import ORDER, fresh_seed, generator
+from batchloom.records import Record
 
-Shuffle = (
-    bool
-    | int
-    | np.random.Generator
-    | np.random.RandomState
-    | Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+# In quotes, because numpy.random is only imported where it is needed: it costs as much as this package.
+Shuffle: TypeAlias = (
+    "bool | int | np.random.Generator | np.random.RandomState"
+    " | Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]"
 )
 """What ``shuffle=`` takes."""
 
 Positions = np.ndarray[Any, np.dtype[np.intp]]
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(Record):
     """The order of the items in every epoch.
 
     Attributes
@@ -88,11 +85,13 @@ def is_shuffled(shuffle: Shuffle) -> bool:
 
 def check_shuffle(shuffle: object) -> None:
     """Refuse what says nothing about an order."""
-    if isinstance(shuffle, (bool, np.bool_, np.random.Generator, np.random.RandomState)):
+    if isinstance(shuffle, (bool, np.bool_)):
         return
     if isinstance(shuffle, numbers.Integral):
         check_seed(shuffle)
-    elif not callable(shuffle):
+    elif not callable(shuffle) and not isinstance(
+        shuffle, (np.random.Generator, np.random.RandomState)
+    ):
         raise DefinitionError(
             f"shuffle={shuffle!r}: give a bool, an int seed, a NumPy Generator or RandomState, "
             "or a callable that reorders an array of positions"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -19,6 +18,8 @@ from batchloom.runtime.options import RunKeywords, RunOptions
 from batchloom.runtime.state import Failure
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from batchloom.variables import Variables
 
 
@@ -69,8 +70,9 @@ class Pipeline(Builder):
             Leave out a last batch that is not full.
         prefetch : int, default 0
             How many batches are prepared ahead, in threads. The result is the same.
-        executor : concurrent.futures.Executor, optional
-            Prepares batches there instead: threads, or processes that are spawned.
+        executor : int or concurrent.futures.Executor, optional
+            Prepares batches there instead: so many worker processes, spawned for this run, or an
+            executor of threads or of processes that are spawned.
         seed : int, optional
             What every random number of the run comes from. Default: the int given as `shuffle`, else a
             fresh one, which `seed` tells afterwards.
@@ -78,6 +80,9 @@ class Pipeline(Builder):
             Show a progress bar.
         on_error : {"raise", "skip"}, default "raise"
             ``"skip"`` leaves out a batch that fails, and records it in `failures`.
+        max_skipped : int, optional
+            The most batches that a run may leave out, by `on_error` or because an action raised
+            `SkipBatch`. The exception of the one after them ends the run. Default: no limit.
         checkpoint : path, optional
             A folder. The state of the run is kept there from time to time, and a run that finds a
             checkpoint of its own there goes on from it, with the result it would have had without the
@@ -85,6 +90,23 @@ class Pipeline(Builder):
         checkpoint_every : int, timedelta or "epoch", default "epoch"
             Batches, time, or the end of each epoch. A pipeline that rebatches is kept at the end of
             epochs only.
+        on_sigterm : {None, "checkpoint"}, default None
+            ``"checkpoint"``: when the process is asked to end with SIGTERM, finish the batch at hand,
+            write a last checkpoint, stop all workers and raise ``SystemExit(143)``. It takes the place of
+            the handler of SIGTERM for the time of the run, which must be in the main thread, and puts it
+            back. A second SIGTERM does not wait for the batch. Default: SIGTERM is left alone.
+        on_damage : {"raise", "previous"}, default "raise"
+            What to do if the newest checkpoint is damaged: raise `CorruptFileError`, which names the one
+            before it; or set it aside and go on from the one before.
+        force : bool, default False
+            Go on from a checkpoint also where something differs that is harmless, because what was done
+            so far would have been the same: another `n_epochs`, if the epochs in question are yet to come;
+            another `on_error`, if no batch has been left out or any may be; a batch class of the same name
+            in another module. Anything else is refused all the same.
+        debug : bool, default False
+            Warn of actions that draw from the global generators of NumPy or of `random`, with which a run
+            can be neither repeated nor resumed. Batches are then prepared one by one in this thread,
+            whatever `prefetch` and `executor` say.
         lazy : bool, default False
             Do not run; return a pipeline that remembers these options, for a ``run()`` without any.
 
@@ -116,7 +138,8 @@ class Pipeline(Builder):
             The one that ``run(..., checkpoint=...)`` was given.
         **options : object
             Those of `run` that the result does not depend on (``prefetch``, ``executor``, ``bar``,
-            ``checkpoint_every``), and a `shuffle` that was a callable.
+            ``checkpoint_every``, ``on_sigterm``, ``max_skipped``), a `shuffle` that was a callable,
+            ``on_damage``, and with ``force=True`` what differs and is harmless.
 
         Returns
         -------
@@ -126,11 +149,16 @@ class Pipeline(Builder):
         Raises
         ------
         CheckpointError
-            If there is no checkpoint, or it is one of another definition or other data.
+            If there is no checkpoint.
+        CheckpointMismatchError
+            If it is one of another definition, other data, other options or other versions of packages.
+        CorruptFileError
+            If it is damaged.
         """
         from batchloom.runtime.checkpoint import resumed_options
 
-        return self.run(**{**resumed_options(Path(folder)), **options, "checkpoint": folder})
+        kept = resumed_options(folder, options.get("on_damage", "raise"))
+        return self.run(**{**kept, **options, "checkpoint": folder})
 
     def gen_batch(
         self, batch_size: int | None = None, **options: Unpack[RunKeywords]

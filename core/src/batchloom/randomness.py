@@ -6,8 +6,7 @@ it, or when.
 
 from __future__ import annotations
 
-import secrets
-import zlib
+import os
 
 import numpy as np
 
@@ -31,7 +30,7 @@ def generator(seed: int, *key: int) -> np.random.Generator:
 
 def fresh_seed() -> int:
     """Draw a seed of 128 bits from the operating system."""
-    return secrets.randbits(128)
+    return int.from_bytes(os.urandom(16), "big")
 
 
 def model_seed(seed: int, name: str) -> int:
@@ -42,6 +41,8 @@ def model_seed(seed: int, name: str) -> int:
     int
         Below 2**31, which every library takes as a random state.
     """
+    import zlib
+
     return int(generator(seed, MODEL, zlib.crc32(name.encode())).integers(2**31))
 
 

@@ -1,7 +1,8 @@
 """Rows: the share of a dataset that one or several consecutive batches are made of.
 
 Components are gathered when they are first asked for. Several small batches share one gather, because
-most of its price is set-up: each of them gets a view of its own rows, which no other batch sees.
+most of its price is set-up: each of them gets a view of its own rows, which no other batch sees. Large
+ones are gathered one by one, so that each stays in the processor's cache.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from batchloom.dataset import Dataset
 
 
+SHARED_BYTES = 1 << 20
+"""Batches share a gather that is no larger than this."""
+
+
 class Rows:
     """A run of a dataset's items in the order in which an epoch visits them.
 
@@ -30,7 +35,7 @@ class Rows:
         The epoch's order; without one, the dataset's own.
     """
 
-    __slots__ = ("_gathered", "dataset", "length", "positions", "start")
+    __slots__ = ("_asked", "_gathered", "dataset", "length", "positions", "start")
 
     def __init__(
         self, dataset: Dataset, start: int, stop: int, order: Positions | None = None
@@ -40,6 +45,7 @@ class Rows:
         self.length = stop - start
         self.positions = None if order is None else order[start:stop]
         self._gathered: dict[str, Any] = {}
+        self._asked: dict[str, int] = {}
 
     @classmethod
     def at(cls, dataset: Dataset, positions: Positions) -> Rows:
@@ -49,12 +55,12 @@ class Rows:
     def part(self, start: int, stop: int) -> Rows:
         """Make the rows of items ``start .. stop - 1``, with nothing gathered yet."""
         if self.positions is None:
-            return Rows(self._dataset(), self.start + start, self.start + stop)
-        return Rows.at(self._dataset(), self.positions[start:stop])
+            return Rows(self.linked_dataset(), self.start + start, self.start + stop)
+        return Rows.at(self.linked_dataset(), self.positions[start:stop])
 
     def ids(self, start: int, stop: int) -> Ids:
         """Give the ids of items ``start .. stop - 1`` of these rows."""
-        return self._dataset().index.take(self.where(start, stop))
+        return self.linked_dataset().index.take(self.where(start, stop))
 
     def where(self, start: int, stop: int) -> Positions | slice:
         """Say where in the dataset items ``start .. stop - 1`` of these rows are."""
@@ -69,19 +75,36 @@ class Rows:
 
     def has(self, name: str) -> bool:
         """Tell whether the dataset has a column of that name."""
-        return name in self._gathered or name in self._dataset().columns
+        return name in self._gathered or name in self.linked_dataset().columns
+
+    def shares(self, name: str) -> bool:
+        """Tell whether one gather of a component serves all batches of these rows."""
+        column = self.linked_dataset().columns[name]
+        return isinstance(column, ArrayColumn) and self.length * column.row_bytes <= SHARED_BYTES
 
     def component(self, name: str, start: int, stop: int) -> Any:
         """Gather one component of items ``start .. stop - 1``; the result belongs to the caller."""
+        self._asked[name] = self._asked.get(name, 0) + 1
         shared = self._gathered.get(name)
         if shared is None:
-            dataset = self._dataset()
-            if stop - start == self.length or not isinstance(dataset.columns[name], ArrayColumn):
+            dataset = self.linked_dataset()
+            if stop - start == self.length or not self.shares(name):
                 return dataset.gather(name, self.where(start, stop))
-            # setdefault: batches of these rows may be in two threads, and must end up with one array.
-            whole = dataset.gather(name, self.where(0, self.length))
-            shared = self._gathered.setdefault(name, whole)
+            shared = self.whole(name)
         return shared[start:stop]
+
+    def whole(self, name: str) -> Any:
+        """Gather one component of all items; each of them is for one batch only."""
+        shared = self._gathered.get(name)
+        if shared is None:
+            # setdefault: batches of these rows may be in two threads, and must end up with one array.
+            gathered = self.linked_dataset().gather(name, self.where(0, self.length))
+            shared = self._gathered.setdefault(name, gathered)
+        return shared
+
+    def asked_for(self, times: int) -> tuple[str, ...]:
+        """Name the components that were asked for so many times."""
+        return tuple(name for name, asked in self._asked.items() if asked >= times)
 
     def __getstate__(self) -> tuple[int, int, Positions | None]:
         # Only pickled on the way to and from worker processes, which have the dataset already.
@@ -91,8 +114,10 @@ class Rows:
         self.start, self.length, self.positions = state
         self.dataset = None
         self._gathered = {}
+        self._asked = {}
 
-    def _dataset(self) -> Dataset:
+    def linked_dataset(self) -> Dataset:
+        """Give the dataset; rows that come from another process have to be linked to it first."""
         if self.dataset is None:
             raise RuntimeError("these rows were unpickled and not linked to their dataset again")
         return self.dataset

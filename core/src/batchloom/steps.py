@@ -1,4 +1,4 @@
-"""Steps: what a pipeline does to each batch, one frozen dataclass for each kind.
+"""Steps: what a pipeline does to each batch, one record for each kind.
 
 A step says what to do and never does it: `batchloom.runtime` turns steps into calls.
 """
@@ -6,15 +6,16 @@ A step says what to do and never does it: `batchloom.runtime` turns steps into c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
+
+from batchloom.records import Record
 
 if TYPE_CHECKING:
     from batchloom.building import Builder
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
+class Step(Record):
     """Anything that is done to each batch."""
 
     def describe(self) -> str:
@@ -22,7 +23,6 @@ class Step:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, eq=False)
 class ActionStep(Step):
     """Call an action of the batch."""
 
@@ -34,7 +34,6 @@ class ActionStep(Step):
         return call_text(self.name, self.args, self.kwargs)
 
 
-@dataclass(frozen=True, eq=False)
 class ModelStep(Step):
     """Call a model with data of the batch.
 
@@ -64,21 +63,18 @@ class ModelStep(Step):
         return call_text(f"{self.verb}_model", (self.model,), given)
 
 
-@dataclass(frozen=True, eq=False)
 class TrainStep(ModelStep):
     """Train a model on the batch."""
 
     verb = "train"
 
 
-@dataclass(frozen=True, eq=False)
 class PredictStep(ModelStep):
     """Predict with a model."""
 
     verb = "predict"
 
 
-@dataclass(frozen=True, eq=False)
 class EvaluateStep(ModelStep):
     """Gather targets and predictions of the whole run, and compute metrics when it ends.
 
@@ -101,14 +97,12 @@ class EvaluateStep(ModelStep):
         return call_text("evaluate_model", (self.model,), given)
 
 
-@dataclass(frozen=True, eq=False)
 class VariableStep(Step):
     """Do something with a variable."""
 
     name: str
 
 
-@dataclass(frozen=True, eq=False)
 class WriteVariable(VariableStep):
     """Give a variable a new value, made from the old one and a value worked out for the batch.
 
@@ -127,7 +121,6 @@ class WriteVariable(VariableStep):
         return call_text("update_variable", (self.name, self.value), {"mode": self.how})
 
 
-@dataclass(frozen=True, eq=False)
 class PrintVariable(VariableStep):
     """Print a variable."""
 
@@ -135,7 +128,6 @@ class PrintVariable(VariableStep):
         return call_text("print_variable", (self.name,))
 
 
-@dataclass(frozen=True, eq=False)
 class CompoundStep(Step):
     """Steps that are repeated or left out together."""
 
@@ -145,7 +137,6 @@ class CompoundStep(Step):
         return "(" + ", ".join(each.describe() for each in self.steps) + ")"
 
 
-@dataclass(frozen=True, eq=False)
 class RepeatStep(CompoundStep):
     """``pipeline * times``."""
 
@@ -155,7 +146,6 @@ class RepeatStep(CompoundStep):
         return f"{self._inner()} * {self.times}"
 
 
-@dataclass(frozen=True, eq=False)
 class ChanceStep(CompoundStep):
     """``pipeline @ probability``: drawn for each batch from the batch's own generator."""
 
@@ -165,7 +155,6 @@ class ChanceStep(CompoundStep):
         return f"{self._inner()} @ {self.probability:g}"
 
 
-@dataclass(frozen=True, eq=False)
 class RebatchStep(Step):
     """Put the items into batches of another size, within each epoch."""
 
@@ -175,14 +164,12 @@ class RebatchStep(Step):
         return f"rebatch({self.batch_size})"
 
 
-@dataclass(frozen=True, eq=False)
 class PartnerStep(Step):
     """Bring in batches of other pipelines."""
 
     pipelines: tuple[Builder, ...]
 
 
-@dataclass(frozen=True, eq=False)
 class JoinStep(PartnerStep):
     """Hand batches with the same ids, from other pipelines, to the next action."""
 
@@ -190,7 +177,6 @@ class JoinStep(PartnerStep):
         return f"join({', '.join(repr(each.dataset) for each in self.pipelines)})"
 
 
-@dataclass(frozen=True, eq=False)
 class MergeStep(PartnerStep):
     """Put the items of other pipelines' batches into the batch."""
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from batchloom.errors import DefinitionError, UnknownVariableError
+from batchloom.records import Record
 from batchloom.steps import short
 
 IMMUTABLE = (bool, int, float, complex, str, bytes, type(None))
 
 
-@dataclass(frozen=True, eq=False)
-class VariableDeclaration:
+class VariableDeclaration(Record):
     """What `Pipeline.init_variable` said of one variable.
 
     Attributes
@@ -115,11 +114,10 @@ class Variables(MutableMapping[str, Any]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.RLock())
 
-    def change(self, name: str, function: Callable[[Any], Any]) -> Any:
-        """Replace a value by a function of it, atomically, and return the new value."""
+    def change(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Replace a value by a function of it (and of `args`), atomically, and return the new value."""
         with self._lock:
-            self._check_write(name)
-            self._values[name] = value = function(self._values[name])
+            self._values[name] = value = function(self[name], *args)
             return value
 
     def begin_run(self) -> None:

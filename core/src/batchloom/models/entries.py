@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import batchloom
 from batchloom.errors import PluginDisabledError, PluginImportError, PluginVersionError
+from batchloom.models.compatibility import normalised, unmet
 
 if TYPE_CHECKING:
     from importlib_metadata import EntryPoint
@@ -19,8 +19,7 @@ GROUPS = ("batchloom.models", "batchloom.adapters", "batchloom.metrics", "batchl
 DISABLE = "BATCHLOOM_DISABLE_PLUGINS"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry point, with what its package says of itself.
 
     Attributes
@@ -59,17 +58,22 @@ class Entry:
         return f"entry point {self.key!r} ({self.value}) of {self.owner} in the group {self.group}"
 
 
+Scanned = dict[str, dict[str | None, list[Entry]]]
+"""By group and by namespace; under None are all of a group."""
+
 _lock = threading.Lock()
-_scanned: dict[str, tuple[Entry, ...]] | None = None
+_scanned: Scanned | None = None
 
 
-def entries(group: str) -> tuple[Entry, ...]:
+def entries(group: str, namespace: str | None = None) -> Sequence[Entry]:
     """Return the entry points of a group; the metadata is scanned at the first call.
 
     Parameters
     ----------
     group : str
         One of `GROUPS`.
+    namespace : str, optional
+        Only those in one namespace.
     """
     global _scanned
     found = _scanned
@@ -78,7 +82,7 @@ def entries(group: str) -> tuple[Entry, ...]:
             if _scanned is None:
                 _scanned = _scan()
             found = _scanned
-    return found[group]
+    return found[group].get(namespace, ())
 
 
 def forget() -> None:
@@ -89,11 +93,6 @@ def forget() -> None:
     with _lock:
         importlib.invalidate_caches()
         _scanned = None
-
-
-def normalised(name: str) -> str:
-    """Normalise the name of a distribution (PyPA's rule: case, and runs of ``-_.``)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def switched_off(group: str, keys: Container[str]) -> str:
@@ -138,24 +137,6 @@ def check_enabled(entry: Entry, asked: str) -> None:
         )
 
 
-def wrong_version(entry: Entry) -> str | None:
-    """Return the requirement on core that this core does not meet."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    for each in entry.requires:
-        try:
-            requirement = Requirement(each)
-        except InvalidRequirement:
-            continue
-        if normalised(requirement.name) != "batchloom":
-            continue
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        if not requirement.specifier.contains(batchloom.__version__, prereleases=True):
-            return each
-    return None
-
-
 def load(entry: Entry) -> Any:
     """Import what an entry point names.
 
@@ -168,7 +149,7 @@ def load(entry: Entry) -> Any:
     """
     from importlib_metadata import EntryPoint
 
-    if requirement := wrong_version(entry):
+    if requirement := unmet(entry.requires):
         raise PluginVersionError(
             f"{entry.owner} asks for {requirement}, and this is batchloom {batchloom.__version__}. "
             f"Install versions that fit: pip install --upgrade batchloom {entry.package} "
@@ -201,7 +182,7 @@ def _advice(entry: Entry, exc: BaseException) -> str:
     return f"The fault is in {entry.package} or in what it imports; other models are not affected"
 
 
-def _scan() -> dict[str, tuple[Entry, ...]]:
+def _scan() -> Scanned:
     found: dict[str, dict[Entry, None]] = {group: {} for group in GROUPS}
     packages: dict[int, tuple[str, str, tuple[str, ...]]] = {}
     for point in _points():
@@ -210,7 +191,14 @@ def _scan() -> dict[str, tuple[Entry, ...]]:
                 packages[id(point.dist)] = _package(point.dist)
             entry = Entry(point.group, point.name, point.value, *packages[id(point.dist)])
             found[point.group][entry] = None  # equal entry points can come twice
-    return {group: tuple(each) for group, each in found.items()}
+    return {group: _by_namespace(each) for group, each in found.items()}
+
+
+def _by_namespace(entries: Iterable[Entry]) -> dict[str | None, list[Entry]]:
+    found: dict[str | None, list[Entry]] = {None: list(entries)}
+    for each in found[None]:
+        found.setdefault(each.namespace, []).append(each)
+    return found
 
 
 def _points() -> Iterable[EntryPoint]:
@@ -240,12 +228,28 @@ def _points_one_by_one(distributions: Iterable[Any]) -> Iterator[EntryPoint]:
 
 def _package(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
     try:
-        name = distribution.metadata["Name"]
-        version = distribution.metadata["Version"]
-        requires = tuple(distribution.requires or ())
+        text = distribution.read_text("METADATA")
+        said = _headers(distribution) if text is None else _read_headers(text)
     except Exception:
         return _folder_name(distribution), "of unknown version", ()
+    name, version, requires = said
     return normalised(name or _folder_name(distribution)), version or "of unknown version", requires
+
+
+def _read_headers(text: str) -> tuple[str, str, tuple[str, ...]]:
+    # Distribution.metadata would import the package email, which takes longer than all of the scan.
+    head = re.sub(r"\n[ \t]+", " ", text.partition("\n\n")[0])
+    said = re.findall(r"^(name|version|requires-dist):[ \t]*(.*?)[ \t]*$", head, re.I | re.M)
+    fields = [(name.lower(), value) for name, value in said]
+    requires = tuple(value for name, value in fields if name == "requires-dist")
+    first = dict(reversed(fields))
+    return first.get("name", ""), first.get("version", ""), requires
+
+
+def _headers(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
+    # An egg, whose requirements are in a file of their own.
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"], tuple(distribution.requires or ())
 
 
 def _folder_name(distribution: Any) -> str:

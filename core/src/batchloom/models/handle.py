@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchloom.errors import ModelConfigError, ModelNotBuiltError
 from batchloom.models import lifecycle
@@ -24,6 +24,19 @@ if TYPE_CHECKING:
     from batchloom.batch import Batch
 
 __all__ = ["LockedModel", "ModelHandle", "ModelSpec", "handle_of"]
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _alone(method: Method) -> Method:
+    """Have a method hold the model's lock alone."""
+
+    @functools.wraps(method)
+    def alone(self: ModelHandle, *args: Any, **kwargs: Any) -> Any:
+        return self._holding(self.lock.alone, method, self, *args, **kwargs)
+
+    return alone  # type: ignore[return-value]
 
 
 class ModelHandle:
@@ -94,28 +107,31 @@ class ModelHandle:
         """Whether the model asks for the run to end after this epoch."""
         return bool(getattr(self.calls.model, "stop_training", False))
 
+    @_alone
     def build(self, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> None:
         """Make the model."""
-        with self._operation(self.lock.write()):
-            self.version += 1
-            lifecycle.build_model(self, args, dict(kwargs or {}))
-            self.is_built = True
+        self.version += 1
+        lifecycle.build_model(self, args, dict(kwargs or {}))
+        self.is_built = True
 
     def load(self, path: str | os.PathLike[str] | None, **kwargs: Any) -> None:
         """Read the model from a saved file."""
         if path is None and isinstance(self.calls.model, BaseModel):
             raise ModelConfigError(f"{self.label}: load=True needs path=, the saved file")
-        with self._operation(self.lock.write()):
-            self.version += 1
-            lifecycle.load_model(self, path, kwargs)
-            self.is_built = True
+        self._load(path, kwargs)
 
+    @_alone
+    def _load(self, path: str | os.PathLike[str] | None, kwargs: Mapping[str, Any]) -> None:
+        self.version += 1
+        lifecycle.load_model(self, path, kwargs)
+        self.is_built = True
+
+    @_alone
     def begin_run(self, run: RunInfo) -> None:
         """Tell the model of a run, before it is first trained in it."""
-        with self._operation(self.lock.write()):
-            if self.stop_training:
-                self.calls.model.stop_training = False
-            self.calls.begin_run(run)
+        if self.stop_training:
+            self.calls.model.stop_training = False
+        self.calls.begin_run(run)
 
     def train(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None = None
@@ -124,31 +140,35 @@ class ModelHandle:
         run = current_run()
         if run is not None and run.begin_model is not None:
             run.begin_model(self)  # a step's training and an action's are one to the model
-        with self._operation(self.lock.write()):
-            self.version += 1
-            output = lifecycle.train_model(self, args, self._given("train", kwargs, batch), batch)
-            self.is_built = True
-            return output
+        return self._train(args, kwargs, batch)
+
+    @_alone
+    def _train(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None) -> Any:
+        self.version += 1
+        output = lifecycle.train_model(self, args, self._given("train", kwargs, batch), batch)
+        self.is_built = True
+        return output
 
     def predict(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None = None
     ) -> Any:
         """Predict for one batch."""
-        shared = self.predict_is_thread_safe
-        with self._operation(self.lock.read() if shared else self.lock.write()):
-            return lifecycle.predict_model(self, args, self._given("predict", kwargs, batch), batch)
+        hold = self.lock.together if self.predict_is_thread_safe else self.lock.alone
+        given = self._given("predict", kwargs, batch)
+        return self._holding(hold, lifecycle.predict_model, self, args, given, batch)
 
+    @_alone
     def end_epoch(self, epoch: int, last: bool) -> Any:
         """Finish an epoch in which the model was trained; a value is the train step's output."""
-        with self._operation(self.lock.write()):
-            self.version += 1
-            return lifecycle.end_epoch(self, epoch, last)
+        self.version += 1
+        return lifecycle.end_epoch(self, epoch, last)
 
+    @_alone
     def abandon_run(self) -> None:
         """Have the model drop what it has gathered: the run ended early."""
-        with self._operation(self.lock.write()):
-            self.calls.abandon_run()
+        self.calls.abandon_run()
 
+    @_alone
     def save(self, path: str | os.PathLike[str], **kwargs: Any) -> None:
         """Write the model into one file.
 
@@ -159,26 +179,25 @@ class ModelHandle:
         SaveError
             If the file cannot be written.
         """
-        with self._operation(self.lock.write()):
-            if not self.is_built:
-                raise ModelNotBuiltError(
-                    f"{self.label} cannot be saved: it has not been built, loaded or trained yet"
-                )
-            lifecycle.save_model(self, path, kwargs)
+        if not self.is_built:
+            raise ModelNotBuiltError(
+                f"{self.label} cannot be saved: it has not been built, loaded or trained yet"
+            )
+        lifecycle.save_model(self, path, kwargs)
 
+    @_alone
     def save_checkpoint(self, directory: Path) -> None:
         """Have the model write all that it needs to go on in the middle of a run."""
-        with self._operation(self.lock.write()):
-            self.calls.save_checkpoint(directory)
+        self.calls.save_checkpoint(directory)
 
+    @_alone
     def load_checkpoint(self, directory: Path, run: RunInfo | None, stopping: bool) -> None:
         """Have the model read what `save_checkpoint` wrote, and go on with the run it was trained in."""
-        with self._operation(self.lock.write()):
-            self.version += 1
-            self.calls.load_checkpoint(directory, run)
-            if self.stop_training != stopping:
-                self.calls.model.stop_training = stopping
-            self.is_built = True
+        self.version += 1
+        self.calls.load_checkpoint(directory, run)
+        if self.stop_training != stopping:
+            self.calls.model.stop_training = stopping
+        self.is_built = True
 
     def describe(self) -> str:
         """Say in a line what the model is."""
@@ -217,55 +236,28 @@ class ModelHandle:
         wanted = batch is not None and operation in self.calls.want_batch
         return {"batch": batch, **kwargs} if wanted else kwargs
 
-    def _operation(self, lock: AbstractContextManager[None]) -> _Operation:
-        return _Operation(self, lock)
-
-
-class _Operation:
-    """The lock of a model, its library's settings, and a note on what is raised.
-
-    A class rather than a generator, because it is entered for every batch.
-    """
-
-    __slots__ = ("_handle", "_lock", "_settings")
-
-    def __init__(self, handle: ModelHandle, lock: AbstractContextManager[None]) -> None:
-        self._handle = handle
-        self._lock = lock
-        self._settings: AbstractContextManager[Any] | None = None
-
-    def __enter__(self) -> None:
+    def _holding(
+        self, hold: Callable[..., Any], do: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Call a function with the lock held, and under the settings of the model's library."""
         try:
-            self._lock.__enter__()
-            try:
-                self._enter_settings()
-            except BaseException as exc:
-                self._lock.__exit__(type(exc), exc, exc.__traceback__)
-                raise
+            if self.spec.settings is None:
+                return hold(do, *args, **kwargs)
+            return hold(_under, self.spec.settings, do, *args, **kwargs)
         except Exception as exc:
-            add_note_once(exc, self._handle.label)
+            add_note_once(exc, self.label)
             raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(exc, Exception):
-            add_note_once(exc, self._handle.label)
-        try:
-            if self._settings is not None:
-                self._settings.__exit__(kind, exc, traceback)
-        finally:
-            self._lock.__exit__(kind, exc, traceback)
 
-    def _enter_settings(self) -> None:
-        make = self._handle.spec.settings
-        if make is not None:
-            settings = make()
-            settings.__enter__()
-            self._settings = settings
+def _under(
+    settings: Callable[[], AbstractContextManager[Any]],
+    do: Callable[..., Any],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    with settings():
+        return do(*args, **kwargs)
 
 
 class LockedModel:

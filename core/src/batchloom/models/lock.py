@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 from batchloom.errors import ModelError
 
-
-class _Side(AbstractContextManager[None]):
-    """One way to hold a lock; it keeps no state, so that all threads share it."""
-
-    def __init__(self, acquire: Callable[[], None], release: Callable[[], None]) -> None:
-        self._acquire, self._release = acquire, release
-
-    def __enter__(self) -> None:
-        self._acquire()
-
-    def __exit__(self, *exc: object) -> None:
-        self._release()
+Result = TypeVar("Result")
 
 
 class ModelLock:
@@ -28,89 +17,57 @@ class ModelLock:
     A thread that reads may read again, one that writes may read and write again. A writer that
     waits keeps new readers out. A reader that wants to write gets an error: two of them would wait
     for each other for ever.
+
+    What is done with the lock held is handed over as a function. Ctrl-C can come between any two calls
+    of Python code, also at the beginning of an ``__exit__``; it cannot come between the end of a block
+    and the release of a lock that is written in C, or a call of a ``finally`` that goes into C.
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._readers: dict[int, int] = {}  # thread: depth
-        self._writer: int | None = None
-        self._depth = 0
-        self._waiting = 0  # writers
-        self._reading = _Side(self._acquire_read, self._release_read)
-        self._writing = _Side(self._acquire_write, self._release_write)
+        self._writing = threading.RLock()  # held by the writer, and by each reader on its way in
+        self._writer: int | None = None  # the thread that holds it as the writer
+        self._readers: dict[int, threading.Lock] = {}  # thread: what it holds until it has read
 
     def __reduce__(self) -> tuple[type[ModelLock], tuple[()]]:
         # A copy of a model is another model, which nobody uses yet.
         return ModelLock, ()
 
-    def read(self) -> AbstractContextManager[None]:
-        """Hold the lock together with other readers."""
-        return self._reading
-
-    def write(self) -> AbstractContextManager[None]:
-        """Hold the lock alone.
+    def alone(self, do: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
+        """Call a function while nobody else holds the lock.
 
         Raises
         ------
         ModelError
-            If this thread holds it as a reader; when the context is entered.
+            If this thread holds it as a reader.
         """
-        return self._writing
-
-    def _acquire_read(self) -> None:
         me = threading.get_ident()
-        with self._changed:
-            if self._writer == me:
-                self._depth += 1
-                return
-            if me not in self._readers:
-                # A reader that reads again must not wait for the writer that waits for it.
-                while self._writer is not None or self._waiting:
-                    self._changed.wait()
-            self._readers[me] = self._readers.get(me, 0) + 1
-
-    def _release_read(self) -> None:
-        me = threading.get_ident()
-        if self._writer == me:
-            self._release_write()
-            return
-        with self._changed:
-            self._readers[me] -= 1
-            if not self._readers[me]:
-                del self._readers[me]
-                self._changed.notify_all()
-
-    def _acquire_write(self) -> None:
-        me = threading.get_ident()
-        with self._changed:
-            if self._writer != me:
-                self._refuse_reader(me)
-                self._wait_alone()
-                self._writer = me
-            self._depth += 1
-
-    def _wait_alone(self) -> None:
-        self._waiting += 1
-        try:
-            while self._writer is not None or self._readers:
-                self._changed.wait()
-        except BaseException:
-            # Readers that stood back for this writer would never hear that it gave up.
-            self._changed.notify_all()
-            raise
-        finally:
-            self._waiting -= 1
-
-    def _release_write(self) -> None:
-        with self._changed:
-            self._depth -= 1
-            if not self._depth:
-                self._writer = None
-                self._changed.notify_all()
-
-    def _refuse_reader(self, me: int) -> None:
         if me in self._readers:
             raise ModelError(
                 "a model cannot be trained, built, loaded or saved from inside its own predict: "
                 "other threads may be reading it. Do it after predict has returned"
             )
+        with self._writing:
+            outer = self._writer
+            try:
+                self._writer = me
+                # No other can come in, so those that are there are all that there is to wait for.
+                for reading in self._readers.copy().values():
+                    with reading:
+                        pass
+                return do(*args, **kwargs)
+            finally:
+                self._writer = outer
+
+    def together(self, do: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
+        """Call a function while nobody holds the lock alone."""
+        me = threading.get_ident()
+        if me == self._writer or me in self._readers:
+            return do(*args, **kwargs)
+        reading = threading.Lock()
+        try:
+            with reading:
+                with self._writing:
+                    self._readers[me] = reading
+                return do(*args, **kwargs)
+        finally:
+            self._readers.pop(me, None)

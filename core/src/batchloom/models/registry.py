@@ -16,6 +16,7 @@ from batchloom.errors import (
     nearest,
 )
 from batchloom.models import entries as installed
+from batchloom.models.compatibility import normalised
 from batchloom.models.entries import Entry
 from batchloom.models.protocol import check_model_class
 
@@ -211,11 +212,11 @@ def _claims(name: str, among: Sequence[Entry]) -> list[Entry]:
     return exact or [each for each in among if each.key.endswith("/*")]
 
 
-def _checked_namespace(name: str) -> list[Entry]:
+def _checked_namespace(name: str) -> Sequence[Entry]:
     namespace, slash, _ = name.partition("/")
     if not slash:
         raise _without_namespace(name)
-    found = [each for each in installed.entries(GROUP) if each.namespace == namespace]
+    found = installed.entries(GROUP, namespace)
     if not found and namespace not in namespaces():
         raise _not_installed(name, namespace)
     return found
@@ -247,8 +248,8 @@ def _resolver_names(entry: Entry) -> list[str]:
 
 def _names_in(namespace: str) -> set[str]:
     found = {each for each in _own if each.partition("/")[0] == namespace and "/" in each}
-    for entry in installed.entries(GROUP):
-        if entry.namespace == namespace and installed.disabled_by(entry) is None:
+    for entry in installed.entries(GROUP, namespace):
+        if installed.disabled_by(entry) is None:
             found |= _names_of(entry)
     return found
 
@@ -264,8 +265,8 @@ def _known_names(namespaces_: Sequence[str]) -> list[str]:
     """List names for an error message, leaving out what is broken."""
     found: set[str] = set()
     for each in namespaces_:
-        for entry in installed.entries(GROUP):
-            if entry.namespace == each and installed.disabled_by(entry) is None:
+        for entry in installed.entries(GROUP, each):
+            if installed.disabled_by(entry) is None:
                 found |= _names_if_sound(entry)
     return sorted(found | set(_own))
 
@@ -289,7 +290,7 @@ def _without_namespace(name: str) -> ModelNotFoundError:
 
 def _not_installed(name: str, namespace: str) -> NamespaceNotInstalledError:
     here = namespaces()
-    command = f"pip install batchloom-{installed.normalised(namespace)}"
+    command = f"pip install batchloom-{normalised(namespace)}"
     close = nearest(namespace, {*here, *KNOWN_NAMESPACES})
     if namespace in KNOWN_NAMESPACES:
         advice = f": {command}"
@@ -306,7 +307,7 @@ def _not_installed(name: str, namespace: str) -> NamespaceNotInstalledError:
 def _not_found(name: str) -> ModelNotFoundError:
     namespace = name.partition("/")[0]
     known = [each for each in _known_names([namespace]) if each.startswith(f"{namespace}/")]
-    owners = sorted({e.owner for e in installed.entries(GROUP) if e.namespace == namespace})
+    owners = sorted({each.owner for each in installed.entries(GROUP, namespace)})
     return ModelNotFoundError(
         f"unknown model {name!r}{nearest(name, known) or '.'} "
         f"{', '.join(owners) or 'This process'} has {len(known)} under {namespace}/; the command "
@@ -320,7 +321,7 @@ def _ambiguous(name: str, claims: Sequence[Entry]) -> AmbiguousModelError:
     return AmbiguousModelError(
         f"{name!r} is registered by more than one package: {'; '.join(who)}. Uninstall one, or "
         f"name one in {installed.DISABLE}. The namespace {namespace}/ belongs to "
-        f"batchloom-{installed.normalised(namespace)}"
+        f"batchloom-{normalised(namespace)}"
     )
 
 

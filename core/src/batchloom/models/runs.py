@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from contextvars import ContextVar, Token
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
+
+from batchloom.records import Record
 
 if TYPE_CHECKING:
     from batchloom.dataset import Dataset
     from batchloom.models.handle import ModelHandle
 
 
-@dataclass(frozen=True, eq=False)
-class PipelineRun:
+class PipelineRun(Record):
     """One run of a pipeline: the same object in every hook call that belongs to it.
 
     It can be the key of a dict, and a weak reference to it can be kept.
@@ -49,6 +50,16 @@ _current: ContextVar[PipelineRun | None] = ContextVar("batchloom_run", default=N
 def current_run() -> PipelineRun | None:
     """Return the run whose steps this thread is doing now, or None."""
     return _current.get()
+
+
+def enter_run(run: PipelineRun) -> Token[PipelineRun | None]:
+    """Have what this thread does from now on belong to a run; `doing` where it need not be cheap."""
+    return _current.set(run)
+
+
+def leave_run(before: Token[PipelineRun | None]) -> None:
+    """Go back to what was before `enter_run`."""
+    _current.reset(before)
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def describe(handle: ModelHandle) -> Manifest:
         registered_name=handle.registered_name,
         model_class=_class_path(handle.spec.model_class),
         name=handle.name,
-        packages=_packages(handle),
+        packages=packages(handle),
         config=kept,
         config_omitted=omitted,
     )
@@ -155,12 +155,13 @@ def _explain(exc: Exception, manifest: Manifest, config: Mapping[str, Any]) -> N
             f"load_model(path, config={{...}}): {absent}"
         )
     if changed := [
-        f"{k} {v}, now {n}" for k, v in manifest.packages.items() if (n := _now(k)) != v
+        f"{k} {v}, now {n}" for k, v in manifest.packages.items() if (n := version_now(k)) != v
     ]:
         exc.add_note(f"the model was saved with {'; '.join(changed)}")
 
 
-def _packages(handle: ModelHandle) -> dict[str, str]:
+def packages(handle: ModelHandle) -> dict[str, str]:
+    """Name the distributions that a model rests on, with their versions."""
     import numpy
 
     from batchloom.models.registry import entry_of
@@ -170,7 +171,7 @@ def _packages(handle: ModelHandle) -> dict[str, str]:
         found[entry.package] = entry.version
     if library := getattr(handle.spec.model_class, "library", None):
         for name in _distributions(library):
-            found[name] = _now(name)
+            found[name] = version_now(name)
     return found
 
 
@@ -187,7 +188,8 @@ def _distributions(library: str) -> tuple[str, ...]:
     return (library,)
 
 
-def _now(distribution: str) -> str:
+def version_now(distribution: str) -> str:
+    """Say which version is installed."""
     import importlib_metadata
 
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import DefinitionError, ModelConfigError
 from batchloom.expressions import has_expressions
 from batchloom.models.base import BaseModel
 from batchloom.models.protocol import check_model_class, missing_methods, takes
+from batchloom.records import Record
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
@@ -22,8 +22,7 @@ CORE_KEYS = ("build", "load", "path")
 Settings = Callable[[], AbstractContextManager[Any]]
 
 
-@dataclass(frozen=True)
-class ModelSpec:
+class ModelSpec(Record):
     """A model to be made: its class, its name and its config.
 
     Attributes

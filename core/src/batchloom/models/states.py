@@ -8,6 +8,7 @@ from typing import Any
 from batchloom.errors import BatchloomError, PluginError
 from batchloom.models import entries as installed
 from batchloom.models import lifecycle, registry
+from batchloom.models.compatibility import unmet
 from batchloom.models.entries import Entry
 from batchloom.models.hooks import CORE, HOOKS
 from batchloom.models.protocol import check_model_class
@@ -42,7 +43,7 @@ def by_metadata(entry: Entry) -> State:
             f"also provided by {', '.join(rivals)}: uninstall one, or name one in "
             f"{installed.DISABLE}",
         )
-    if requirement := installed.wrong_version(entry):
+    if requirement := unmet(entry.requires):
         return State(
             "wrong version",
             f"asks for {requirement}: pip install --upgrade batchloom {entry.package}",

@@ -6,12 +6,14 @@ anything but batches before it, so that they cannot wait for each other in a cir
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 import warnings
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
 
 MOST_THREADS = 64
 """However many batches are prepared ahead, more threads than this would be in each other's way."""
@@ -128,9 +130,11 @@ class ThreadPool:
     may_wait = True
 
     def __init__(self, threads: int, monitor: Monitor) -> None:
+        from queue import SimpleQueue
+
         self._most = min(threads, MOST_THREADS)
         self._monitor = monitor
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def submit(self, job: Job) -> None:

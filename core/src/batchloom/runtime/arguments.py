@@ -52,16 +52,33 @@ class Arguments:
         late = {name: each for name, each in given.items() if name not in self._fixed}
         self._names = {name: each for name, each in late.items() if isinstance(each, str)}
         self._nests = {name: each for name, each in late.items() if name not in self._names}
+        self._pairs = tuple(self._names.items())
+        self._components: tuple[str, ...] | None = None
 
     def __call__(self, batch: Batch, model: Any) -> dict[str, Any]:
         """Work the arguments out for one batch."""
-        made = dict(self._fixed)
-        for name, each in self._names.items():
-            made[name] = self._look_up(name, each, batch)
+        if batch.components is self._components:
+            made = self._read(batch)
+        else:
+            made = self._looked_up(batch)
         for name, each in self._nests.items():
             made[name] = self._resolve(name, each, batch)
         if self._make_data is not None:
             made |= self._made_data(batch, model)
+        return made
+
+    def _looked_up(self, batch: Batch) -> dict[str, Any]:
+        """Look up what each name means; if all are components, so they are in every batch that has these."""
+        found = {name: self._look_up(name, each, batch) for name, each in self._names.items()}
+        if self._names and all(each in batch.components for each in self._names.values()):
+            self._components = batch.components
+        return {**self._fixed, **found}
+
+    def _read(self, batch: Batch) -> dict[str, Any]:
+        """Read the components that the names are known to mean."""
+        made = self._fixed.copy()
+        for name, each in self._pairs:
+            made[name] = getattr(batch, each)
         return made
 
     def variables(self) -> set[str]:

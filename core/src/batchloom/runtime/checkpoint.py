@@ -8,22 +8,26 @@ Batches that were prepared ahead are not kept: they are functions of the seed, a
 from __future__ import annotations
 
 import datetime
+import os
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchloom.definition import DeclareModel
-from batchloom.errors import CheckpointError, CheckpointMismatchError
+from batchloom.errors import CheckpointError, CorruptFileError
 from batchloom.expressions import has_expressions
 from batchloom.models.manifest import split_config
+from batchloom.models.saved import packages, version_now
 from batchloom.plain import read_plain, write_plain
 from batchloom.randomness import model_seed
 from batchloom.runtime import checkpoint_files as files
-from batchloom.runtime.fingerprint import differences, fingerprint
+from batchloom.runtime.fingerprint import fingerprint
+from batchloom.runtime.mismatch import COMPARED, check, run_options
 from batchloom.runtime.source import Place
-from batchloom.runtime.state import Failure
+from batchloom.runtime.state import Failure, State
 from batchloom.runtime.view import RunningPipeline
 
 if TYPE_CHECKING:
@@ -31,8 +35,6 @@ if TYPE_CHECKING:
     from batchloom.runtime.run import Run
 
 Every = int | str | datetime.timedelta
-COMPARED = ("batch_size", "n_epochs", "drop_last", "on_error")
-"""The options that the result depends on, besides the order."""
 
 
 class RestoredFailure(Exception):  # noqa: N818  (stands for an exception of another process)
@@ -53,6 +55,10 @@ class Schedule:
         self._batches = 0
         self._since = time.monotonic()
 
+    def begin(self, batches: int) -> None:
+        """Count from here."""
+        self._batches, self._since = batches, time.monotonic()
+
     def due(self, batches: int, epoch_ended: bool) -> bool:
         """Tell whether a checkpoint is due, and begin anew if it is."""
         if isinstance(self._every, str):
@@ -62,7 +68,7 @@ class Schedule:
         else:
             due = time.monotonic() - self._since >= self._every.total_seconds()
         if due:
-            self._batches, self._since = batches, time.monotonic()
+            self.begin(batches)
         return due
 
 
@@ -72,13 +78,13 @@ class Checkpoints:
     Parameters
     ----------
     run : Run
-    folder : Path
+    folder : path
     every : int, timedelta or "epoch"
     """
 
-    def __init__(self, run: Run, folder: Path, every: Every) -> None:
+    def __init__(self, run: Run, folder: str | os.PathLike[str], every: Every) -> None:
         self._run = run
-        self._folder = folder
+        self._folder = Path(folder)
         self._schedule = Schedule(every)
         self._fingerprint = fingerprint(run.definition)
         self._written = 0
@@ -94,11 +100,29 @@ class Checkpoints:
         epoch_ended : bool
             Whether this is the end of an epoch.
         """
-        # What a rebatch holds back belongs to batches that are not done: at an epoch's end it is empty.
-        possible = epoch_ended or len(self._run.plan.stages) == 1
         number = place.epoch * batches + place.batch
-        if possible and number != self._written and self._schedule.due(number, epoch_ended):
+        possible = self._is_possible(epoch_ended) and number != self._written
+        if possible and self._schedule.due(number, epoch_ended):
             self.write(place, batches, finished=False)
+
+    def write_last(self, place: Place, batches: int, epoch_ended: bool) -> None:
+        """Write a checkpoint now, because the run has to end, or say why there is none of this place."""
+        if place.epoch * batches + place.batch == self._written:
+            return
+        if self._is_possible(epoch_ended):
+            self.write(place, batches, finished=False)
+        else:
+            last = f"the one after batch {self._written}" if self._written else "none yet"
+            warnings.warn(
+                "SIGTERM: a pipeline that rebatches is kept at the ends of epochs only, so there is no "
+                f"checkpoint of batch {place.batch} of epoch {place.epoch}. The last one is {last}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _is_possible(self, epoch_ended: bool) -> bool:
+        # What a rebatch holds back belongs to batches that are not done: at an epoch's end it is empty.
+        return epoch_ended or len(self._run.plan.stages) == 1
 
     def write(self, place: Place, batches: int, finished: bool) -> None:
         """Write a checkpoint."""
@@ -108,20 +132,19 @@ class Checkpoints:
     def _fill(self, folder: Path, place: Place, finished: bool) -> None:
         run = self._run
         models = self._models()
-        for at, (name, value) in enumerate(run.state.variables.items()):
-            write_plain(value, folder / f"variable-{at}", f"variable {name!r}")
-        for at, handle in enumerate(models.values()):
-            (folder / f"model-{at}").mkdir()
-            handle.save_checkpoint(folder / f"model-{at}")
         gathered = [each.gathered for each in run.plan.evaluations]
         write_plain(gathered, folder / "evaluations", "what evaluate_model has gathered")
         content = {
             "fingerprint": self._fingerprint,
+            "packages": _packages(models.values()),
             "options": run_options(run),
             "place": {"epoch": place.epoch, "batch": place.batch, "rebatched": place.rebatched},
             "finished": finished,
-            "variables": list(run.state.variables),
-            "models": {name: _config(name, handle, run) for name, handle in models.items()},
+            **_write_state(run.state, models, folder, ""),
+            "partners": [
+                _write_state(state, own_models(state), folder, f"partner-{at}-")
+                for at, state in enumerate(run.plan.partners)
+            ],
             "begun": [name for name in run.begun if name in models],
             "stopping": [name for name, each in models.items() if each.stop_training],
             "failures": [_failure(each) for each in run.state.failures],
@@ -131,10 +154,10 @@ class Checkpoints:
     def _models(self) -> dict[str, ModelHandle]:
         """Find the models that a resumed run needs: its own, and imported ones that it trains."""
         run = self._run
-        trained = {each.name for each in run.plan.trainings}
-        own = {n for n, each in run.definition.models.items() if isinstance(each, DeclareModel)}
-        there = {name: run.state.find(name) for name in run.definition.models}
-        return {n: each for n, each in there.items() if each is not None and n in own | trained}
+        # An action may train one that no step trains.
+        trained = {each.name for each in run.plan.trainings} | set(run.begun)
+        also = {name: run.state.find(name) for name in run.definition.models if name in trained}
+        return own_models(run.state) | {n: each for n, each in also.items() if each is not None}
 
     def read(self) -> Restored | None:
         """Read the newest checkpoint.
@@ -144,19 +167,12 @@ class Checkpoints:
         CheckpointMismatchError
             If it was made with another definition, other data or other options.
         """
-        path = files.latest(self._folder)
-        if path is None:
-            return None
-        with files.opened(path) as folder:
-            content = read_plain(folder / "run")
-            unlike = differences(content["fingerprint"], self._fingerprint)
-            unlike += _unlike_options(content["options"], self._run)
-            if unlike:
-                raise CheckpointMismatchError(
-                    f"{path} was made by another run than this one. {'; '.join(unlike)}. Give back what it "
-                    "was made with, or another folder"
-                )
-        return Restored(path, content)
+        found = newest(self._folder, self._run.options.on_damage)
+        if found is not None:
+            check(found.path, found.content, self._fingerprint, self._run)
+            self._written = files.number_of(found.path)
+            self._schedule.begin(self._written)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +183,13 @@ class Restored:
     ----------
     path : Path
     content : mapping
+    damaged : sequence of (Path, str)
+        Newer ones, and what is wrong with them.
     """
 
     path: Path
     content: Mapping[str, Any]
+    damaged: Sequence[tuple[Path, str]] = ()
 
     @property
     def finished(self) -> bool:
@@ -184,41 +203,83 @@ class Restored:
 
     def restore(self, run: Run) -> None:
         """Give the run's pipeline the state that was kept."""
+        for path, fault in self.damaged:
+            aside = files.set_aside(path)
+            warnings.warn(
+                f"{fault}. The run goes on from {self.path.name}; the damaged one is now {aside.name}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         with files.opened(self.path) as folder:
-            for at, name in enumerate(self.content["variables"]):
-                run.state.variables[name] = read_plain(folder / f"variable-{at}")
+            pairs = list(zip((run.state, *run.plan.partners), self._kept(), strict=True))
+            # First all models, then what they have learned, then the variables: to make a model, a batch
+            # is prepared again, whose actions may change any of them.
+            made = [_handles(run, state, kept["models"]) for state, (kept, _) in pairs]
+            for (state, (_, prefix)), handles in zip(pairs, made, strict=True):
+                for at, handle in enumerate(handles):
+                    self._restore_model(run, state, handle, folder / f"{prefix}model-{at}")
+            for state, (kept, prefix) in pairs:
+                for at, name in enumerate(kept["variables"]):
+                    state.variables[name] = read_plain(folder / f"{prefix}variable-{at}")
             for call, gathered in zip(
                 run.plan.evaluations, read_plain(folder / "evaluations"), strict=True
             ):
                 call.gathered = gathered
-            for at, (name, config) in enumerate(self.content["models"].items()):
-                self._restore_model(run, _handle(run, name, config), folder / f"model-{at}")
+        # The end of an epoch comes to models in the order in which they began.
+        run.begun = {name: run.begun[name] for name in self.content["begun"]}
         run.state.failures = [_restored_failure(each) for each in self.content["failures"]]
 
-    def _restore_model(self, run: Run, handle: ModelHandle, folder: Path) -> None:
+    def _kept(self) -> list[tuple[Mapping[str, Any], str]]:
+        """List what was kept of the pipeline and of its partners, with what its files' names begin with."""
+        partners = enumerate(self.content["partners"])
+        return [(self.content, ""), *((each, f"partner-{at}-") for at, each in partners)]
+
+    def _restore_model(self, run: Run, state: State, handle: ModelHandle, folder: Path) -> None:
         name, info = handle.name, None
-        if name in self.content["begun"]:
+        if state is run.state and name in self.content["begun"]:
             run.begun[name] = handle
             info = run.info_for(handle)
         folder.mkdir(exist_ok=True)  # an archive has no empty directories
         handle.load_checkpoint(folder, info, name in self.content["stopping"])
 
 
-def run_options(run: Run) -> dict[str, Any]:
-    """Give the options of a run as plain data."""
-    options: dict[str, Any] = {name: getattr(run.options, name) for name in COMPARED}
-    order = run.order
-    return {
-        **options,
-        "batch_size": int(run.options.batch_size),
-        "shuffled": order.shuffled,
-        "by_function": order.function is not None,
-        "order_seed": order.seed,
-        "seed": run.seed,
-    }
+def newest(folder: Path, on_damage: str) -> Restored | None:
+    """Read the newest checkpoint of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    on_damage : {"raise", "previous"}
+        What to do if it is damaged.
+
+    Raises
+    ------
+    CorruptFileError
+        If it is, and there is no other, or no other is asked for.
+    """
+    damaged: list[tuple[Path, str]] = []
+    paths = files.all_of(folder)
+    while paths:
+        path = paths.pop()
+        try:
+            with files.opened(path) as content:
+                return Restored(path, read_plain(content / "run"), damaged)
+        except CorruptFileError as exc:
+            damaged.append((path, str(exc)))
+            if on_damage == "raise" or not paths:
+                raise CorruptFileError(_damage(damaged, paths)) from exc
+    return None
 
 
-def resumed_options(folder: Path) -> dict[str, Any]:
+def _damage(damaged: Sequence[tuple[Path, str]], before: Sequence[Path]) -> str:
+    faults = "; ".join(fault for _, fault in damaged)
+    if before:
+        name = before[-1].name
+        return f"{faults}. The checkpoint before it is {name}: on_damage='previous' goes on from it"
+    return f"{faults}. There is no other checkpoint in the folder: remove it to begin anew"
+
+
+def resumed_options(folder: str | os.PathLike[str], on_damage: str = "raise") -> dict[str, Any]:
     """Read the options of `Pipeline.run` that the newest checkpoint of a folder was made with.
 
     Raises
@@ -226,36 +287,50 @@ def resumed_options(folder: Path) -> dict[str, Any]:
     CheckpointError
         If there is none.
     """
-    path = files.latest(folder)
-    if path is None:
+    found = newest(Path(folder), on_damage)
+    if found is None:
         raise CheckpointError(
-            f"there is no checkpoint in {folder}: run(..., checkpoint={str(folder)!r}) writes them"
+            f"there is no checkpoint in {folder}: run(..., checkpoint={os.fspath(folder)!r}) writes them"
         )
-    with files.opened(path) as content:
-        kept = read_plain(content / "run")["options"]
-    options = {name: kept[name] for name in (*COMPARED, "seed")}
+    kept = found.content["options"]
+    options = {name: kept[name] for name in (*COMPARED, "max_skipped", "seed")}
     if not kept["by_function"]:  # a callable cannot be kept: its user gives it again
         options["shuffle"] = kept["order_seed"] if kept["shuffled"] else False
     return options
 
 
-def _unlike_options(there: Mapping[str, Any], run: Run) -> Sequence[str]:
-    here = run_options(run)
-    compared = [*COMPARED, "shuffled", "by_function"]
-    if run.options.seed is not None:
-        compared.append("seed")
-    if type(run.options.shuffle) is int:
-        compared.append("order_seed")
-    return [
-        f"{name}: {there[name]!r} then, {here[name]!r} now"
-        for name in compared
-        if there[name] != here[name]
-    ]
+def _packages(models: Iterable[ModelHandle]) -> dict[str, str]:
+    """Name the packages that the run rests on, with their versions."""
+    found = {name: version_now(name) for name in ("batchloom", "numpy")}
+    for each in models:
+        found |= packages(each)
+    return found
 
 
-def _config(name: str, handle: ModelHandle, run: Run) -> dict[str, Any] | None:
+def own_models(state: State) -> dict[str, ModelHandle]:
+    """Find the models that a pipeline has made itself."""
+    own = [n for n, each in state.definition.models.items() if isinstance(each, DeclareModel)]
+    there = {name: state.find(name) for name in own}
+    return {name: each for name, each in there.items() if each is not None}
+
+
+def _write_state(
+    state: State, models: Mapping[str, ModelHandle], folder: Path, prefix: str
+) -> dict[str, Any]:
+    """Write the variables and models of a pipeline, and say what was written."""
+    for at, (name, value) in enumerate(state.variables.items()):
+        write_plain(value, folder / f"{prefix}variable-{at}", f"variable {name!r}")
+    for at, handle in enumerate(models.values()):
+        place = folder / f"{prefix}model-{at}"
+        place.mkdir()
+        handle.save_checkpoint(place)
+    configs = {name: _config(name, handle, state) for name, handle in models.items()}
+    return {"variables": list(state.variables), "models": configs}
+
+
+def _config(name: str, handle: ModelHandle, state: State) -> dict[str, Any] | None:
     """Give the config that a model was made with, if its declaration does not say it all."""
-    declared = run.definition.models[name]
+    declared = state.definition.models[name]
     if not isinstance(declared, DeclareModel) or not has_expressions(dict(declared.spec.config)):
         return None
     kept, omitted = split_config(handle.config)
@@ -267,17 +342,25 @@ def _config(name: str, handle: ModelHandle, run: Run) -> dict[str, Any] | None:
     return kept
 
 
-def _handle(run: Run, name: str, config: Mapping[str, Any] | None) -> ModelHandle:
-    there = run.state.find(name)
+def _handles(run: Run, state: State, configs: Mapping[str, Any]) -> list[ModelHandle]:
+    return [_handle(run, state, name, config) for name, config in configs.items()]
+
+
+def _handle(run: Run, state: State, name: str, config: Mapping[str, Any] | None) -> ModelHandle:
+    there = state.find(name)
     if there is not None:
         return there
-    declared = run.definition.models[name]
+    declared = state.definition.models[name]
     assert isinstance(declared, DeclareModel)
     options = dict(declared.spec.config if config is None else config)
     handle = declared.spec.live(options, model_seed(run.seed, name))
     if getattr(declared.spec.model_class, "load_needs_build", True) or not options.get("load"):
-        handle.build((), {"pipeline": RunningPipeline(run.state), "batch": run.first_batch()})
-    run.state.handles[name] = handle
+        batch = run.first_batch(name)
+        made = state.find(name)
+        if made is not None:  # by a partner's own steps, on the way to that batch
+            return made
+        handle.build((), {"pipeline": RunningPipeline(state), "batch": batch})
+    state.handles[name] = handle
     return handle
 
 

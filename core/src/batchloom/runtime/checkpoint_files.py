@@ -45,21 +45,41 @@ def write(folder: Path, number: int, fill: Callable[[Path], None]) -> Path:
         content.mkdir()
         fill(content)
         publish(content, Manifest(None, KIND, "checkpoint"), place, target)
-    for old in _all(folder)[:-KEPT]:
+    for old in all_of(folder)[:-KEPT]:
         with suppress(OSError):
             old.unlink()
     return target
 
 
-def latest(folder: Path) -> Path | None:
-    """Give the newest checkpoint of a folder, or None if it has none."""
-    return next(reversed(_all(folder)), None)
+def all_of(folder: Path) -> list[Path]:
+    """List the checkpoints of a folder, the newest one last.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder cannot be read.
+    """
+    try:
+        found = folder.iterdir() if folder.is_dir() else ()
+        return sorted(each for each in found if _NAME.fullmatch(each.name))
+    except OSError as exc:
+        raise CheckpointError(
+            f"cannot look for checkpoints in {folder}: {exc.strerror or exc}"
+        ) from exc
 
 
-def remove_all(folder: Path) -> None:
-    """Remove all checkpoints of a folder."""
-    for each in _all(folder):
-        each.unlink()
+def set_aside(path: Path) -> Path:
+    """Give a damaged checkpoint a name that is no checkpoint's, so that it is in nobody's way."""
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    return aside
+
+
+def number_of(path: Path) -> int:
+    """Say how many batches were done when a checkpoint was made."""
+    found = _NAME.fullmatch(path.name)
+    assert found is not None
+    return int(found[1])
 
 
 @contextmanager
@@ -75,9 +95,3 @@ def opened(path: Path) -> Iterator[Path]:
         if manifest.model_class != KIND:
             raise CheckpointError(f"{path} is a saved model and no checkpoint")
         yield directory
-
-
-def _all(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(each for each in folder.iterdir() if _NAME.fullmatch(each.name))

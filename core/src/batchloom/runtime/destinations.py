@@ -40,33 +40,40 @@ class Destination:
         self.target = target
         self.append = append
         self._variables = definition.variables
+        self._change = CHANGES["append" if append else "set"]
+        self._is_variable = append or isinstance(target, Variable)
+        self._is_component = isinstance(target, Component)
 
     def may_write_variable(self) -> bool:
         """Tell whether this can be a variable."""
-        return not isinstance(self.target, Component) and self.name in self._variables
+        return not self._is_component and self.name in self._variables
 
-    def check(self, batch: Batch) -> None:
+    def check(self, batch: Batch, variables: Variables | None = None) -> None:
         """Refuse a destination that is not there, before the model is called.
+
+        Without the variables they are asked for through the batch's pipeline.
 
         Raises
         ------
         UnknownDestinationError, DefinitionError
         """
-        if self.is_component(batch):
+        if not self._is_variable and self.is_component(batch):
             return
         if self.name not in self._variables:
             raise unknown_destination(self, self.append, batch.components, self._variables)
         if self.append:
-            assert batch.pipeline is not None
-            _check_append(self.name, batch.pipeline.variables[self.name])
+            value = (_variables_of(batch) if variables is None else variables)[self.name]
+            if type(value) is not list:
+                _check_append(self.name, value)
 
-    def store(self, batch: Batch, value: Any) -> None:
+    def store(self, batch: Batch, value: Any, variables: Variables | None = None) -> None:
         """Put a value there."""
-        if self.is_component(batch):
+        if not self._is_variable and self.is_component(batch):
             batch.add_component(self.name, value)
             return
-        assert batch.pipeline is not None
-        self.store_variable(batch.pipeline.variables, value)
+        (_variables_of(batch) if variables is None else variables).change(
+            self.name, self._change, value
+        )
 
     def store_late(self, variables: Variables, value: Any) -> None:
         """Put a value there that came when the epoch's batches were gone.
@@ -81,18 +88,13 @@ class Destination:
                 f"save_to={self.target!r}: this model gives its output at the end of the epoch, when there "
                 f"is no batch to put it into. Declare a variable: init_variable({self.name!r})"
             )
-        self.store_variable(variables, value)
-
-    def store_variable(self, variables: Variables, value: Any) -> None:
-        """Write the variable."""
-        how = CHANGES["append" if self.append else "set"]
-        variables.change(self.name, lambda old: how(old, value))
+        variables.change(self.name, self._change, value)
 
     def is_component(self, batch: Batch) -> bool:
         """Tell whether this is a component of a batch."""
-        if self.append or isinstance(self.target, Variable):
+        if self._is_variable:
             return False
-        return isinstance(self.target, Component) or batch.has_component(self.name)
+        return self._is_component or batch.has_component(self.name)
 
 
 class Destinations:
@@ -135,15 +137,19 @@ class Destinations:
             and (each.append or isinstance(each.target, Variable) or each.name not in components)
         }
 
-    def check(self, batch: Batch) -> None:
+    def check(self, batch: Batch, variables: Variables | None = None) -> None:
         """Refuse what cannot be written, before the model is called."""
         for each in self.places:
-            each.check(batch)
+            each.check(batch, variables)
 
-    def store(self, batch: Batch, output: Any) -> None:
+    def store(self, batch: Batch, output: Any, variables: Variables | None = None) -> None:
         """Put an output where it goes."""
+        if not self.several:
+            for place in self.places:
+                place.store(batch, output, variables)
+            return
         for place, value in zip(self.places, self._values(output), strict=True):
-            place.store(batch, value)
+            place.store(batch, value, variables)
 
     def store_nothing(self, batch: Batch) -> None:
         """Fill the components of a batch without items, which the steps that follow may read."""
@@ -186,6 +192,11 @@ def unknown_destination(
         "in " + ("append_to" if place.append else "save_to"),
         f"Declare a variable with init_variable({name!r}, ...){component}",
     )
+
+
+def _variables_of(batch: Batch) -> Variables:
+    assert batch.pipeline is not None
+    return batch.pipeline.variables
 
 
 def _check_append(name: str, value: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from batchloom.dataset import Dataset
 from batchloom.definition import DeclareModel, Definition, ImportModel
-from batchloom.steps import CompoundStep, Step, short
+from batchloom.steps import CompoundStep, PartnerStep, Step, short
 
 SAMPLED_ROWS = 1000
 
@@ -31,16 +31,13 @@ def fingerprint(definition: Definition) -> dict[str, str]:
     parts["index"] = f"{len(dataset)} items, {_digest(_sampled_ids(dataset))}"
     for name in dataset.columns:
         parts[f"column {name!r}"] = _column(dataset, name)
+    partners = (
+        each for s in definition.all_steps() if isinstance(s, PartnerStep) for each in s.pipelines
+    )
+    for at, partner in enumerate(partners, start=1):
+        for name, part in fingerprint(partner._definition).items():
+            parts[f"partner {at}, {name}"] = part
     return parts
-
-
-def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
-    """Say in which parts two fingerprints differ."""
-    return [
-        f"{part}: {there.get(part, 'nothing')} then, {here.get(part, 'nothing')} now"
-        for part in dict.fromkeys([*there, *here])
-        if there.get(part) != here.get(part)
-    ]
 
 
 def stable_text(value: Any) -> str:

@@ -32,6 +32,9 @@ class ModelCall:
         )
         self.destinations = Destinations(step.save_to, step.append_to, around.definition)
         self.destinations.warn_of_double_names(around.components)
+        declared = around.definition.models.get(step.model)
+        self._state = around.state
+        self._static = declared.handle if isinstance(declared, DeclareModel) else None
 
     def operation(self, around: Surrounding) -> Operation:
         """Make the operation."""
@@ -58,13 +61,16 @@ class TrainCall(ModelCall):
     def __call__(self, batch: Batch) -> Batch:
         if not batch.size:
             return batch
-        assert batch.pipeline is not None
-        self.destinations.check(batch)
-        handle = batch.pipeline.handle(self.name)
+        # It acts in order: the batch's turn has come, and the state need not be asked for through it.
+        state = self._state
+        assert state is not None
+        variables = state.variables
+        self.destinations.check(batch, variables)
+        handle = state.handles.get(self.name, self._static) or state.handle_for(self.name, batch)
         arguments = self.arguments(batch, handle.model)
         output = handle.train((), arguments, batch)
         if output is not None:
-            self.destinations.store(batch, output)
+            self.destinations.store(batch, output, variables)
         return batch
 
     def deliver(self, variables: Variables, output: Any) -> None:

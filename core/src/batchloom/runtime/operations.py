@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
+from batchloom.errors import ActionError
+from batchloom.records import Record
 
 if TYPE_CHECKING:
     from batchloom.index import Ids
     from batchloom.steps import Step
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class PlainAction(Record):
+    """An action that is called with the same arguments for every batch.
+
+    Attributes
+    ----------
+    name : str
+    function : callable
+        The batch class's method, which takes the batch.
+    args : tuple
+    kwargs : dict
+    """
+
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class Operation(Record):
     """One step as a function of a batch.
 
     Attributes
@@ -33,6 +50,8 @@ class Operation:
     reads : tuple of str
         The components that it is known to read.
     step : Step
+    action : PlainAction or None
+        What `call` does, where it is nothing but an action.
     """
 
     label: str
@@ -42,10 +61,10 @@ class Operation:
     here: bool = False
     locks: frozenset[str] = frozenset()
     reads: tuple[str, ...] = ()
+    action: PlainAction | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Record):
     """Where an exception came from.
 
     Attributes
@@ -81,6 +100,35 @@ def perform(operations: Sequence[Operation], batch: Batch) -> Batch:
     return batch
 
 
+def taken_over(made: Any, batch: Batch, name: str) -> Batch:
+    """Take over what an action returned: the batch, or another one in its place.
+
+    Raises
+    ------
+    ActionError
+        If it is no batch.
+    DataError
+        If a component was written whose rows are not as many as the batch has items.
+    """
+    if made is not batch:
+        made = _replacement(made, batch, name)
+    made.check_lengths()
+    return made  # type: ignore[no-any-return]
+
+
+def _replacement(made: Any, batch: Batch, name: str) -> Batch:
+    if not isinstance(made, Batch):
+        forgot = ": did it forget `return self`?" if made is None else ""
+        raise ActionError(
+            f"action {name!r} of {type(batch).__name__} returned {type(made).__name__}; an action returns "
+            f"the batch{forgot}"
+        )
+    assert batch.pipeline is not None
+    made.__dict__.update(number=batch.number, epoch=batch.epoch, _draws=batch._draws)
+    made.__dict__["pipeline"] = batch.pipeline.for_batch(made)
+    return made
+
+
 def located(exc: BaseException, label: str, batch: Batch) -> BaseException:
     """Note on an exception where it happened; `StopIteration` becomes an error that ends no loop."""
     if isinstance(exc, StopIteration):
@@ -104,6 +152,8 @@ def origin_of(exc: BaseException) -> Origin | None:
 
 def traceback_taken(exc: BaseException) -> str:
     """Take an exception's traceback away, and give it as text: its frames would keep the batch in memory."""
+    import traceback
+
     text = "".join(traceback.format_exception(exc))
     seen: set[int] = set()
     links: list[BaseException | None] = [exc]

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from batchloom.errors import DefinitionError, UnknownArgumentError
+from batchloom.errors import DefinitionError, UnknownArgumentError, nearest
 from batchloom.ordering import Shuffle, check_seed, check_shuffle
+from batchloom.records import Record
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from datetime import timedelta
     from os import PathLike
 
-ON_ERROR = ("raise", "skip")
+CHOICES = {
+    "on_error": ("raise", "skip"),
+    "on_damage": ("raise", "previous"),
+    "on_sigterm": (None, "checkpoint"),
+}
+SWITCHES = ("drop_last", "bar", "force", "debug")
+FOR_CHECKPOINTS = ("on_sigterm", "on_damage", "force")
+"""Options that mean nothing without a checkpoint."""
 
 
 class RunKeywords(TypedDict, total=False):
@@ -25,16 +33,20 @@ class RunKeywords(TypedDict, total=False):
     n_epochs: int | None
     drop_last: bool
     prefetch: int
-    executor: Executor | None
+    executor: Executor | int | None
     seed: int | None
     bar: bool
     on_error: str
+    max_skipped: int | None
     checkpoint: str | PathLike[str] | None
     checkpoint_every: int | str | timedelta
+    on_sigterm: str | None
+    on_damage: str
+    force: bool
+    debug: bool
 
 
-@dataclass(frozen=True, eq=False)
-class RunOptions:
+class RunOptions(Record):
     """How a pipeline is run; see `Pipeline.run`."""
 
     batch_size: int
@@ -42,12 +54,17 @@ class RunOptions:
     n_epochs: int | None = 1
     drop_last: bool = False
     prefetch: int = 0
-    executor: Executor | None = None
+    executor: Executor | int | None = None
     seed: int | None = None
     bar: bool = False
     on_error: str = "raise"
+    max_skipped: int | None = None
     checkpoint: str | PathLike[str] | None = None
     checkpoint_every: int | str | timedelta = "epoch"
+    on_sigterm: str | None = None
+    on_damage: str = "raise"
+    force: bool = False
+    debug: bool = False
 
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size)
@@ -56,19 +73,26 @@ class RunOptions:
         _check_count("prefetch", self.prefetch, least=0)
         check_shuffle(self.shuffle)
         check_seed(self.seed)
-        for name in ("drop_last", "bar"):
+        if self.max_skipped is not None:
+            _check_count("max_skipped", self.max_skipped, least=0, also=", or None for no limit")
+        for name in SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise DefinitionError(f"{name}={getattr(self, name)!r}: give True or False")
-        if self.on_error not in ON_ERROR:
-            raise DefinitionError(
-                f"on_error={self.on_error!r}: give one of {', '.join(map(repr, ON_ERROR))}"
-            )
+        for name, choices in CHOICES.items():
+            _check_choice(name, getattr(self, name), choices)
+        self._check_checkpoint()
+        _check_executor(self.executor)
+
+    def _check_checkpoint(self) -> None:
         if self.checkpoint is not None:
             _check_every(self.checkpoint_every)
-        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
-            raise DefinitionError(
-                f"executor={self.executor!r} has no submit(): give an executor as in concurrent.futures"
-            )
+            return
+        for name in FOR_CHECKPOINTS:
+            if getattr(self, name) != getattr(type(self), name):
+                raise DefinitionError(
+                    f"{name}={getattr(self, name)!r} is about checkpoints, and the run keeps none: give "
+                    "checkpoint=, a folder, as well"
+                )
 
     @classmethod
     def gather(
@@ -114,6 +138,24 @@ class RunOptions:
 def check_batch_size(size: object) -> int:
     """Return a batch size as an int, or refuse it."""
     return _check_count("batch_size", size, least=1)
+
+
+def _check_executor(executor: object) -> None:
+    if executor is None or callable(getattr(executor, "submit", None)):
+        return
+    if not isinstance(executor, numbers.Integral) or isinstance(executor, bool) or executor < 1:
+        raise DefinitionError(
+            f"executor={executor!r}: give a number of worker processes, 1 or more, or an executor as in "
+            "concurrent.futures, which has submit()"
+        )
+
+
+def _check_choice(name: str, value: object, choices: tuple[str | None, ...]) -> None:
+    if not isinstance(value, str | None) or value not in choices:
+        raise DefinitionError(
+            f"{name}={value!r}: give one of {', '.join(map(repr, choices))}"
+            + (nearest(value, filter(None, choices)) if isinstance(value, str) else "")
+        )
 
 
 def _check_every(every: object) -> None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from batchloom.batch import Batch
 from batchloom.runtime.turns import Read
 
 
-@dataclass(frozen=True, slots=True)
 class Problem:
     """Why a batch did not get through."""
 
-    exception: BaseException
+    __slots__ = ("exception",)
+
+    def __init__(self, exception: BaseException) -> None:
+        self.exception = exception
 
 
 Outcome = Batch | Problem
 
 
-@dataclass(frozen=True, slots=True)
 class Prepared:
     """What became of a batch ahead of its turn.
 
@@ -31,16 +31,13 @@ class Prepared:
         What it rests on.
     """
 
-    outcome: Outcome | None
-    reads: Sequence[Read] = ()
+    __slots__ = ("outcome", "reads")
 
-    @property
-    def holds(self) -> bool:
-        """Whether it is there, and still what it would be if it were prepared now."""
-        return self.outcome is not None and not any(each.changed() for each in self.reads)
+    def __init__(self, outcome: Outcome | None, reads: Sequence[Read] = ()) -> None:
+        self.outcome = outcome
+        self.reads = reads
 
 
-@dataclass(frozen=True, slots=True)
 class Sent:
     """What became of a batch in another process: neither a batch nor an exception if it is not there.
 
@@ -52,6 +49,14 @@ class Sent:
         The variables it read.
     """
 
-    batch: Batch | None = None
-    exception: BaseException | None = None
-    reads: Sequence[str] = ()
+    __slots__ = ("batch", "exception", "reads")
+
+    def __init__(
+        self,
+        batch: Batch | None = None,
+        exception: BaseException | None = None,
+        reads: Sequence[str] = (),
+    ) -> None:
+        self.batch = batch
+        self.exception = exception
+        self.reads = reads

@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
-from batchloom.definition import Definition
-from batchloom.errors import DefinitionError, TemplateError
 from batchloom.ordering import Order, Positions, make_order
+from batchloom.portion import Portion
 from batchloom.randomness import partner_seed
 from batchloom.rows import Rows
 from batchloom.runtime.operations import Operation, perform
-from batchloom.steps import EvaluateStep, JoinStep, MergeStep, RebatchStep, TrainStep
+from batchloom.steps import JoinStep, MergeStep
 
 if TYPE_CHECKING:
     from batchloom.building import Builder
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 class Partner:
     """Another pipeline, made ready to work on single batches."""
 
-    def __init__(self, pipeline: Builder) -> None:
+    def __init__(self, pipeline: Builder, around: Surrounding) -> None:
         from batchloom.runtime.plan import compile_plan
 
         definition = pipeline._definition
@@ -34,9 +33,11 @@ class Partner:
         self._state = pipeline._state
         self._state.variables.begin_run()
         self._state.import_models()
-        stage = compile_plan(definition, ahead=False, acts=lambda each: False).stages[0]
-        self.operations = [*stage.prepare, *stage.act]
-        self._latest: tuple[Any, Positions | None] = None, None
+        plan = compile_plan(definition, self._state, False, lambda each: False, around.watch)
+        self.operations = [*plan.stages[0].prepare, *plan.stages[0].act]
+        states = (self._state, *plan.partners)
+        around.partners += [each for each in states if each not in around.partners]
+        self._latest: tuple[object, Positions | None] = None, None
 
     def __call__(self, batch: Batch, joined: Batch) -> Batch:
         run, state = joined.pipeline, self._state
@@ -54,19 +55,20 @@ class Partner:
         epoch, at = divmod(number, per_epoch)
         start, stop = at * size, min((at + 1) * size, len(dataset))
         rows = Rows(dataset, start, stop, self._positions(order, epoch))
-        return dataset.batch_class(rows, 0, stop - start, dataset.components)
+        return Portion(rows, rows.length).batch(0)
 
     def _positions(self, order: Order, epoch: int) -> Positions | None:
         key, positions = self._latest
-        if key != (order, epoch):
-            key, positions = (order, epoch), order.positions(epoch)
-            self._latest = key, positions  # one assignment: another thread sees both or neither
+        wanted = order.shuffled, order.seed, epoch
+        if key != wanted:
+            positions = order.positions(epoch)
+            self._latest = wanted, positions  # one assignment: another thread sees both or neither
         return positions
 
 
 def joining(step: JoinStep, around: Surrounding) -> Operation:
     """Make the operation of ``join``: batches with the same ids, for the next action."""
-    partners = [Partner(each) for each in step.pipelines]
+    partners = [Partner(each, around) for each in step.pipelines]
 
     def call(batch: Batch) -> Batch:
         ids = batch.indices
@@ -85,7 +87,7 @@ def merging(step: MergeStep, around: Surrounding) -> Operation:
     A partner has batches of the same size as the pipeline, shuffled if the run is (from a seed of its
     own), and begins again when its items are used up.
     """
-    partners = [Partner(each) for each in step.pipelines]
+    partners = [Partner(each, around) for each in step.pipelines]
     rebatched = around.rebatched
 
     def call(batch: Batch) -> Batch:
@@ -99,23 +101,6 @@ def merging(step: MergeStep, around: Surrounding) -> Operation:
         return batch.merge([batch, *made])
 
     return _operation(step, call, partners)
-
-
-def check_partner(pipeline: Any, verb: str) -> Definition:
-    """Refuse what cannot be a partner."""
-    definition = getattr(pipeline, "_definition", None)
-    if not isinstance(definition, Definition):
-        raise DefinitionError(f"{verb} takes pipelines, not {pipeline!r}")
-    if definition.dataset is None:
-        raise TemplateError(
-            f"{verb}: the other pipeline is a template; link it: template << dataset"
-        )
-    for step in definition.all_steps():
-        if isinstance(step, (RebatchStep, TrainStep, EvaluateStep)):
-            raise DefinitionError(
-                f"{verb}: the other pipeline has the step {step.describe()}, which needs a run of its own"
-            )
-    return definition
 
 
 def _operation(step: JoinStep | MergeStep, call: Any, partners: list[Partner]) -> Operation:

@@ -7,18 +7,18 @@ something shared can prepare several batches at once; from there on batches are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 from batchloom.actions import action_mark
 from batchloom.batch import Batch
 from batchloom.definition import Declaration, Definition
-from batchloom.errors import ActionError
 from batchloom.expressions import Component, Variable, evaluate, find_expressions, has_expressions
+from batchloom.records import Record
 from batchloom.runtime import partners
 from batchloom.runtime.destinations import Destinations
 from batchloom.runtime.model_steps import CALLS, EvaluateCall, ModelCall, TrainCall
-from batchloom.runtime.operations import Operation, gathering
+from batchloom.runtime.operations import Operation, PlainAction, gathering, taken_over
 from batchloom.runtime.view import CHANGES
 from batchloom.steps import (
     ActionStep,
@@ -35,11 +35,13 @@ from batchloom.steps import (
     WriteVariable,
 )
 
+if TYPE_CHECKING:
+    from batchloom.runtime.state import State
+
 NOTHING = Declaration()
 
 
-@dataclass(frozen=True, slots=True)
-class StagePlan:
+class StagePlan(Record):
     """The operations between two changes of the batch size.
 
     Attributes
@@ -57,8 +59,7 @@ class StagePlan:
     rebatch: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Record):
     """What a run does.
 
     Attributes
@@ -66,10 +67,13 @@ class Plan:
     stages : list of StagePlan
     calls : list of ModelCall
         All calls of models, for what a run does with them besides.
+    partners : list of State
+        The states of the pipelines that are joined or merged in.
     """
 
     stages: list[StagePlan]
     calls: list[ModelCall]
+    partners: list[State]
 
     @property
     def trainings(self) -> list[TrainCall]:
@@ -82,7 +86,6 @@ class Plan:
         return [each for each in self.calls if isinstance(each, EvaluateCall)]
 
 
-@dataclass(slots=True)
 class Surrounding:
     """What the compiling of a step has to know of all the others.
 
@@ -91,31 +94,48 @@ class Surrounding:
     definition : Definition
     components : tuple of str
         The dataset's.
+    state : State or None
+        Of the pipeline that the steps belong to; None in another process.
     written : set of str
         The variables that steps write.
     trained : set of str
         The models that steps train, or hand to actions.
     calls : list of ModelCall
         Filled while compiling.
+    joins : bool
+        Whether other pipelines are joined, whose batches the next action gets.
+    partners : list of State
+        Filled while compiling.
     rebatched : int or None
         The size of the batches where compiling has come to, unless it is the run's batch size.
+    watch : bool
+        Whether steps are watched for what makes a run not repeatable.
     """
 
-    definition: Definition
-    components: tuple[str, ...]
-    written: set[str] = field(default_factory=set)
-    trained: set[str] = field(default_factory=set)
-    calls: list[ModelCall] = field(default_factory=list)
-    rebatched: int | None = None
+    def __init__(self, definition: Definition, state: State | None, watch: bool) -> None:
+        self.definition = definition
+        self.components = definition.dataset.components if definition.dataset is not None else ()
+        self.state = state
+        self.written: set[str] = set()
+        self.trained: set[str] = set()
+        self.calls: list[ModelCall] = []
+        self.joins = False
+        self.partners: list[State] = []
+        self.rebatched: int | None = None
+        self.watch = watch
 
     @classmethod
-    def of(cls, definition: Definition) -> Surrounding:
+    def of(
+        cls, definition: Definition, state: State | None = None, watch: bool = False
+    ) -> Surrounding:
         """Look at all steps of a definition."""
         dataset = definition.dataset
-        around = cls(definition, dataset.components if dataset is not None else ())
+        around = cls(definition, state, watch)
         for step in definition.all_steps():
             if isinstance(step, WriteVariable):
                 around.written.add(step.name)
+            elif isinstance(step, JoinStep):
+                around.joins = True
             elif isinstance(step, ModelStep):
                 places = Destinations(step.save_to, step.append_to, definition)
                 around.written |= places.written_variables(around.components)
@@ -128,19 +148,29 @@ class Surrounding:
         return around
 
 
-def compile_plan(definition: Definition, ahead: bool, acts: Callable[[Operation], bool]) -> Plan:
+def compile_plan(
+    definition: Definition,
+    state: State,
+    ahead: bool,
+    acts: Callable[[Operation], bool],
+    watch: bool = False,
+) -> Plan:
     """Compile a definition.
 
     Parameters
     ----------
     definition : Definition
         Checked, and linked to a dataset.
+    state : State
+        Of the pipeline whose definition it is.
     ahead : bool
         Whether batches are prepared ahead, so that it pays to gather early what is read late.
     acts : callable
         Tells of an operation whether it acts in order even if it uses nothing shared.
+    watch : bool
+        Whether steps are watched for what makes a run not repeatable.
     """
-    around = Surrounding.of(definition)
+    around = Surrounding.of(definition, state, watch)
     compiled: dict[Step, Operation] = {}
     stages: list[tuple[int | None, list[Operation]]] = [(None, [])]
     for step in expand(definition.steps):
@@ -154,7 +184,7 @@ def compile_plan(definition: Definition, ahead: bool, acts: Callable[[Operation]
     shared_locks = _locks_of_several([each for _, each in stages])
     parted = [_part(ops, shared_locks, ahead, acts, around) for _, ops in stages]
     plans = [StagePlan(*both, size) for (size, _), both in zip(stages, parted, strict=True)]
-    return Plan(plans, around.calls)
+    return Plan(plans, around.calls, around.partners)
 
 
 def expand(steps: Sequence[Step]) -> Iterator[Step]:
@@ -169,6 +199,15 @@ def expand(steps: Sequence[Step]) -> Iterator[Step]:
 
 def compile_step(step: Step, around: Surrounding) -> Operation:
     """Make the operation of one step."""
+    made = _compile(step, around)
+    if not around.watch or isinstance(step, (ChanceStep, JoinStep, MergeStep)):
+        return made  # of those that hold others, the others are watched
+    from batchloom.runtime.watching import watched
+
+    return watched(made)
+
+
+def _compile(step: Step, around: Surrounding) -> Operation:
     if isinstance(step, ModelStep):
         call = CALLS[type(step)](step, around)
         around.calls.append(call)
@@ -181,7 +220,8 @@ def compile_step(step: Step, around: Surrounding) -> Operation:
 
 def _action(step: ActionStep, around: Surrounding) -> Operation:
     assert around.definition.dataset is not None
-    mark = action_mark(around.definition.dataset.batch_class, step.name)
+    batch_class = around.definition.dataset.batch_class
+    mark = action_mark(batch_class, step.name)
     name, args, kwargs = step.name, step.args, dict(step.kwargs)
     late = has_expressions([args, kwargs])
 
@@ -192,12 +232,10 @@ def _action(step: ActionStep, around: Surrounding) -> Operation:
             more = evaluate(args, batch, batch.pipeline)
             keywords = evaluate(kwargs, batch, batch.pipeline)
         partners_of_batch = batch.__dict__.pop("_partners", ())
-        result = getattr(batch, name)(*partners_of_batch, *more, **keywords)
-        if result is not batch:
-            result = _replacement(result, batch, name)
-        result.check_lengths()
-        return result
+        return taken_over(getattr(batch, name)(*partners_of_batch, *more, **keywords), batch, name)
 
+    function: Any = getattr(batch_class, name, None)
+    is_plain = isinstance(function, FunctionType) and not late and not around.joins
     model, lock = (mark.model, mark.use_lock) if mark is not None else (None, None)
     return Operation(
         step.describe(),
@@ -207,20 +245,8 @@ def _action(step: ActionStep, around: Surrounding) -> Operation:
         here=lock is not None,
         locks=frozenset() if lock is None else frozenset({lock}),
         reads=_components([args, kwargs]),
+        action=PlainAction(name, function, args, kwargs) if is_plain else None,
     )
-
-
-def _replacement(result: Any, batch: Batch, name: str) -> Batch:
-    if not isinstance(result, Batch):
-        forgot = ": did it forget `return self`?" if result is None else ""
-        raise ActionError(
-            f"action {name!r} of {type(batch).__name__} returned {type(result).__name__}; an action returns "
-            f"the batch{forgot}"
-        )
-    assert batch.pipeline is not None
-    result.__dict__.update(number=batch.number, epoch=batch.epoch, _draws=batch._draws)
-    result.__dict__["pipeline"] = batch.pipeline.for_batch(result)
-    return result
 
 
 def _variable(step: VariableStep, around: Surrounding) -> Operation:
@@ -230,7 +256,7 @@ def _variable(step: VariableStep, around: Surrounding) -> Operation:
         assert isinstance(step, WriteVariable)
         assert batch.pipeline is not None
         value = evaluate(step.value, batch, batch.pipeline)
-        batch.pipeline.variables.change(name, lambda old: CHANGES[step.how](old, value))
+        batch.pipeline.variables.change(name, CHANGES[step.how], value)
         return batch
 
     def show(batch: Batch) -> Batch:

@@ -1,11 +1,10 @@
-"""Pools: who prepares batches ahead: threads of the run's own, or a user's executor."""
+"""Pools: who prepares batches ahead: threads or processes of the run's own, or a user's executor."""
 
 from __future__ import annotations
 
+import numbers
 import os
-import pickle
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future, wait
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import DefinitionError, WorkerError
@@ -13,19 +12,23 @@ from batchloom.runtime.ahead import JOIN_SECONDS, Monitor, ThreadPool
 from batchloom.runtime.options import RunOptions
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
     from batchloom.runtime.operations import Operation
     from batchloom.runtime.shipping import Shipment
     from batchloom.runtime.work import Pool, Work
 
 
-def is_elsewhere(executor: Executor | None) -> bool:
+def is_elsewhere(executor: Executor | int | None) -> bool:
     """Tell whether an executor works in other processes, as far as can be known: all but threads do."""
+    if executor is None:
+        return False
     from concurrent.futures import ThreadPoolExecutor
 
-    return executor is not None and not isinstance(executor, ThreadPoolExecutor)
+    return not isinstance(executor, ThreadPoolExecutor)
 
 
-def check_executor(executor: Executor | None) -> None:
+def check_executor(executor: Executor | int | None) -> None:
     """Refuse an executor that forks.
 
     XGBoost, TensorFlow and scikit-learn's histogram boosting hang in a process that was forked after they
@@ -44,11 +47,16 @@ def depth_of(options: RunOptions) -> int:
     """Say how many portions are prepared ahead."""
     if options.executor is None or options.prefetch:
         return options.prefetch
-    workers = getattr(options.executor, "_max_workers", None)
+    workers = worker_count(options.executor) or getattr(options.executor, "_max_workers", None)
     return 2 * int(workers or os.cpu_count() or 1)
 
 
-def acts_here(executor: Executor | None) -> Callable[[Operation], bool]:
+def worker_count(executor: Executor | int | None) -> int | None:
+    """Say how many worker processes of its own a run is to have; None where it is given an executor."""
+    return int(executor) if isinstance(executor, numbers.Integral) else None
+
+
+def acts_here(executor: Executor | int | None) -> Callable[[Operation], bool]:
     """Say which operations an executor is not given: they act in order, in the consuming thread."""
     if executor is None:
         return lambda operation: False
@@ -60,11 +68,19 @@ def acts_here(executor: Executor | None) -> Callable[[Operation], bool]:
 
 def make_pool(options: RunOptions, monitor: Monitor, shipment: Shipment | None) -> Pool | None:
     """Choose who prepares batches ahead; None for nobody."""
-    if options.executor is None:
+    executor: Any = options.executor
+    if executor is None:
         return ThreadPool(options.prefetch, monitor) if options.prefetch else None
     if shipment is None:
-        return ExecutorPool(options.executor, monitor)
-    return ProcessPool(options.executor, monitor, shipment)
+        return ExecutorPool(executor, monitor)
+    count, depth = worker_count(executor), depth_of(options)
+    if count is None:
+        from batchloom.runtime.process_pools import ProcessPool
+
+        return ProcessPool(executor, monitor, shipment, depth)
+    from batchloom.runtime.worker_processes import WorkerProcesses
+
+    return WorkerProcesses(count, shipment, depth)
 
 
 class ExecutorPool:
@@ -87,10 +103,12 @@ class ExecutorPool:
             self._watch(self._executor.submit(job.run))
         except Exception as exc:
             if job.claim():
-                job.refuse(_lost(job, exc))
+                job.refuse(lost(job, exc))
 
     def close(self) -> None:
         """Take back what has not begun and wait for what has; the executor stays open."""
+        from concurrent.futures import wait
+
         # What was taken back counts as done only when a worker has seen it: this may be the worker.
         running = [each for each in list(self._futures) if not each.cancel()]
         wait(running, timeout=JOIN_SECONDS)
@@ -100,50 +118,10 @@ class ExecutorPool:
         future.add_done_callback(self._futures.discard)
 
 
-class ProcessPool(ExecutorPool):
-    """A user's executor whose workers are other processes."""
-
-    def __init__(self, executor: Executor, monitor: Monitor, shipment: Shipment) -> None:
-        super().__init__(executor, monitor)
-        self._shipment = shipment
-
-    def submit(self, job: Work) -> None:
-        """Send the executor an errand; what comes back goes to the work."""
-        from batchloom.runtime.shipping import run_errand
-        from batchloom.runtime.source import DatasetPortion
-
-        assert isinstance(job.portion, DatasetPortion)
-        job.claim()
-        try:
-            future = self._executor.submit(run_errand, self._shipment.errand(job.portion))
-        except Exception as exc:
-            job.refuse(_lost(job, exc))
-            return
-        self._watch(future)
-        future.add_done_callback(lambda done: self._hand_over(done, job))
-
-    def close(self) -> None:
-        """Take back what has not begun, wait for what has, and remove what was shipped."""
-        try:
-            super().close()
-        finally:
-            self._shipment.close()
-
-    def _hand_over(self, future: Future[tuple[bytes, float]], job: Work) -> None:
-        try:
-            data, seconds = future.result()
-            job.accept([self._shipment.received(each) for each in pickle.loads(data)], seconds)
-        except WorkerError as exc:
-            job.refuse(exc)
-        except BaseException as exc:
-            job.refuse(_lost(job, exc))
-
-
-def _lost(job: Work, exc: BaseException) -> WorkerError:
+def lost(job: Work, exc: BaseException) -> WorkerError:
     """Say that an executor did not do some work."""
-    portion, count = job.portion, job.portion.count
-    first = getattr(portion, "first", 0)
-    which = f"batch {first}" if count == 1 else f"batches {first} to {first + count - 1}"
+    from concurrent.futures import CancelledError
+
     if isinstance(exc, CancelledError):
         reason = "it was cancelled: was the executor shut down while the run went on?"
     else:
@@ -151,6 +129,12 @@ def _lost(job: Work, exc: BaseException) -> WorkerError:
             f"{type(exc).__name__}: {exc}. A worker process may have been killed, for want of memory for "
             "example, or have ended itself; or the executor was shut down"
         )
-    lost = WorkerError(f"the executor lost {which} of this run: {reason}")
+    lost = WorkerError(f"the executor lost {named(job)} of this run: {reason}")
     lost.__cause__ = exc
     return lost
+
+
+def named(job: Work) -> str:
+    """Name the batches of some work."""
+    first, count = getattr(job.lot, "first", 0), job.lot.count
+    return f"batch {first}" if count == 1 else f"batches {first} to {first + count - 1}"

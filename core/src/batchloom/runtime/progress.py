@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Any
 
 from batchloom.errors import DefinitionError
-
-_log = logging.getLogger(__name__)
 
 
 class Bar:
@@ -38,7 +35,7 @@ class Bar:
         text = f"epoch {epoch + 1}" + (f"/{epochs}" if epochs is not None else "")
         if self._bar.disable and epoch != self._logged:
             self._logged = epoch
-            _log.info(text)
+            _log(text)
         self._bar.set_description(text, refresh=False)
         self._bar.update()
 
@@ -51,6 +48,12 @@ class Bar:
         """Leave the bar as it is."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _log(text: str) -> None:
+    import logging
+
+    logging.getLogger(__name__).info(text)
 
 
 def _tqdm() -> Any:

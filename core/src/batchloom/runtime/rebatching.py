@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from batchloom.batch import Batch
 from batchloom.runtime.source import RUN_END, EpochEnd, RunEnd, Supply
 from batchloom.runtime.stages import Item, Stage
 
 
-@dataclass(slots=True)
-class ReadyPortion:
+class ReadyLot:
     """One batch that is there already, from the stage before."""
 
-    made: Batch
-    last: bool
-    count: int = 1
-    repeatable: bool = False
+    count = 1
+    repeatable = False
+
+    def __init__(self, made: Batch, last: bool) -> None:
+        self.made = made
+        self.last = last
 
     def batch(self, position: int, again: bool = False) -> Batch:
         return self.made
@@ -70,7 +71,7 @@ class Rebatcher:
                 self._end = item
         if self._have:
             batch = self._cut(min(self._size, self._have))
-            return ReadyPortion(batch, not self._have and self._at_epoch_end())
+            return ReadyLot(batch, not self._have and self._at_epoch_end())
         end, self._end, self._parts = self._end, None, []
         if isinstance(end, EpochEnd):
             return replace(end, rebatched=(*end.rebatched, self._count))

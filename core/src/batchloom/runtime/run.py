@@ -7,37 +7,39 @@ import contextlib
 import sys
 import warnings
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from batchloom.batch import Batch
 from batchloom.definition import Definition
-from batchloom.errors import SkipBatch
+from batchloom.errors import SkipBatch, WorkerError
 from batchloom.models import lifecycle
 from batchloom.models.runs import PipelineRun, doing
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
-from batchloom.runtime.operations import origin_of, perform, traceback_taken
+from batchloom.runtime.compiled import Compiled
+from batchloom.runtime.operations import Operation, origin_of, traceback_taken
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
 from batchloom.runtime.plan import compile_plan
 from batchloom.runtime.pools import acts_here, check_executor, depth_of, is_elsewhere, make_pool
 from batchloom.runtime.progress import Bar
 from batchloom.runtime.rebatching import Rebatcher
-from batchloom.runtime.source import DatasetPortion, EpochEnd, Place, RunEnd, Source
+from batchloom.runtime.source import EpochEnd, Place, RunEnd, Source
 from batchloom.runtime.stages import Stage
-from batchloom.runtime.state import Failure, State
-from batchloom.runtime.view import RunningPipeline
+from batchloom.runtime.state import Failure, State, one_too_many
 from batchloom.runtime.work import Pool, Preparation
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from batchloom.models.handle import ModelHandle
     from batchloom.models.protocol import RunInfo
     from batchloom.runtime.checkpoint import Checkpoints, Restored
+    from batchloom.runtime.sigterm import Sigterm
 
 _open_runs: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
 
@@ -65,6 +67,10 @@ class Run:
     def __init__(self, definition: Definition, state: State, options: RunOptions) -> None:
         assert definition.dataset is not None
         check_executor(options.executor)
+        if (
+            options.debug
+        ):  # generators of the whole process are watched: one batch at a time changes them
+            options = replace(options, prefetch=0, executor=None)
         self.definition = definition
         self._dataset = definition.dataset
         self.state = state
@@ -76,13 +82,15 @@ class Run:
         self._checkpoints: Checkpoints | None = None
         self._restored: Restored | None = None
         self._epoch_ended = False
+        self._sigterm = _sigterm() if options.on_sigterm is not None else None
         if options.checkpoint is not None:
-            self._find_checkpoint(Path(options.checkpoint))
+            self._find_checkpoint(options.checkpoint)
         self._place = Place() if self._restored is None else self._restored.place
         self._source = Source(self._dataset, options, self.order, self.seed, self._place)
         state.import_models()
         ahead = depth_of(options) > 0
-        self.plan = compile_plan(definition, ahead, acts_here(options.executor))
+        acts = acts_here(options.executor)
+        self.plan = compile_plan(definition, state, ahead, acts, options.debug)
         self._seen = PipelineRun(
             self._dataset,
             MappingProxyType(dict(definition.config)),
@@ -106,25 +114,49 @@ class Run:
     def _batches(self) -> Generator[Batch, None, None]:
         self._begin()
         finished = self._source.epochs == 0
-        pool = None
+        pool, stages = None, list[Stage]()
         try:
+            if self._sigterm is not None:
+                self._sigterm.begin()
             if self._seen.models:
                 lifecycle.begin_run(self._seen)
             with doing(self._seen):
                 finished = self._restore() or finished
             pool = self._pool()
-            stage = self._stages(pool)
+            stages = self._stages(pool)
+            stage = stages[-1]
+            gives = self._gives()
             while not finished:
+                if gives:
+                    for batches in stage.give():
+                        yield from batches
                 self._keep(stage)
                 with doing(self._seen):
-                    item, finished = self._advance(stage)
+                    item, finished = self._next(stage)
                 if isinstance(item, Batch):
                     self._bar.batch(item.epoch, self._source.epochs)
                     yield item
             if self._checkpoints is not None:
                 self._checkpoints.write(self._place, self._source.batches, finished=True)
+            if self._sigterm is not None and self._sigterm.has_come:
+                self._sigterm.exit()
         finally:
-            self._close(pool, finished)
+            self._close(pool, stages, finished)
+
+    def _gives(self) -> bool:
+        """Tell whether there is nothing to be seen to between one batch and the next."""
+        watched = self._checkpoints is not None or self._sigterm is not None or self.options.bar
+        return len(self.plan.stages) == 1 and not watched
+
+    def _next(self, stage: Stage) -> tuple[Batch | EpochEnd | RunEnd, bool]:
+        """Go on, unless SIGTERM has ended the workers too: then nothing was done since the last batch."""
+        try:
+            return self._advance(stage)
+        except WorkerError as exc:
+            told = self._sigterm is not None and self._sigterm.has_come
+            if not told or stage.done != self._place.batch + 1 or origin_of(exc) is not None:
+                raise
+        self._end_by_sigterm()
 
     def _advance(self, stage: Stage) -> tuple[Batch | EpochEnd | RunEnd, bool]:
         """Go on to the next batch, or the end of an epoch; tell whether that was the end of the run."""
@@ -135,7 +167,7 @@ class Run:
         # who counts batches finds everything done after the last one.
         return item, stage.at_epoch_end() and self._end_epoch(stage.take())
 
-    def _find_checkpoint(self, folder: Path) -> None:
+    def _find_checkpoint(self, folder: str | PathLike[str]) -> None:
         """Look for a checkpoint to go on from, which says what the order is drawn from."""
         from batchloom.runtime.checkpoint import Checkpoints
 
@@ -153,14 +185,13 @@ class Run:
         self._restored.restore(self)
         return self._restored.finished
 
-    def first_batch(self) -> Batch:
-        """Prepare the run's first batch once more, for a model that is built of it."""
-        source = Source(self._dataset, self.options, self.order, self.seed, Place())
-        portion = source.take(1)
-        assert isinstance(portion, DatasetPortion)
-        batch = portion.batch(0)
-        batch.__dict__["pipeline"] = RunningPipeline(self.state, batch)
-        return perform(self.plan.stages[0].prepare, batch)
+    def first_batch(self, name: str) -> Batch | None:
+        """Prepare the batch that a model was made of once more."""
+        from batchloom.runtime.first_use import batch_of_first_use
+
+        options = replace(self.options, n_epochs=self._place.epoch + 1)
+        source = Source(self._dataset, options, self.order, self.seed, Place())
+        return batch_of_first_use(name, self.plan.stages[0], source, self.state)
 
     def _keep(self, stage: Stage) -> None:
         """Write a checkpoint, if there is to be one here."""
@@ -169,7 +200,15 @@ class Run:
         if not self._epoch_ended:
             self._place = replace(self._place, batch=stage.done)
         self._checkpoints.write_if_due(self._place, self._source.batches, self._epoch_ended)
+        if self._sigterm is not None and self._sigterm.has_come:
+            self._end_by_sigterm()
         self._epoch_ended = False
+
+    def _end_by_sigterm(self) -> NoReturn:
+        """Write a last checkpoint and end the process."""
+        assert self._checkpoints is not None and self._sigterm is not None
+        self._checkpoints.write_last(self._place, self._source.batches, self._epoch_ended)
+        self._sigterm.exit()
 
     def _begin(self) -> None:
         state = self.state
@@ -187,28 +226,36 @@ class Run:
             shipment = Shipment(self.definition, self.plan.stages[0].prepare, self.state)
         return make_pool(self.options, self._monitor, shipment)
 
-    def _stages(self, pool: Pool | None) -> Stage:
+    def _stages(self, pool: Pool | None) -> list[Stage]:
         """Chain the stages; a user's executor prepares batches of the first one only."""
         upstream: Source | Rebatcher = self._source
-        stage: Stage | None = None
+        stages: list[Stage] = []
         for number, plan in enumerate(self.plan.stages):
-            if stage is not None:
+            if stages:
                 assert plan.rebatch is not None
                 made = (*self._place.rebatched, *[0] * number)[number - 1]
-                upstream = Rebatcher(stage, plan.rebatch, number, self.seed, made)
+                upstream = Rebatcher(stages[-1], plan.rebatch, number, self.seed, made)
                 # Batches from a stage before cannot be made again, if an executor gives them back.
                 pool = pool if pool is not None and pool.may_wait else None
+            prepare, act = (self._compiled(each) for each in (plan.prepare, plan.act))
             stage = Stage(
                 upstream,
-                Preparation(plan.prepare, self.state, self._monitor, pool is not None, self._seen),
-                plan.act,
+                Preparation(prepare, self.state, self._monitor, pool is not None, self._seen),
+                act,
                 pool,
                 depth_of(self.options),
                 self._source.most if number == 0 else 1,
                 self._on_problem,
             )
-        assert stage is not None
-        return stage
+            stages.append(stage)
+        stages[-1].done = self._place.batch  # of the epoch that a resumed run goes on in
+        return stages
+
+    def _compiled(self, operations: Sequence[Operation]) -> Compiled:
+        dataset = self._dataset
+        # Only models, and plug-ins that follow them, want to know which run it is.
+        run = self._seen if self._seen.models else None
+        return Compiled(operations, dataset.batch_class, dataset.components, run)
 
     def begin_model(self, handle: ModelHandle) -> None:
         """Tell a model of the pipeline of the run, before it is first trained in it."""
@@ -260,12 +307,16 @@ class Run:
         skips = isinstance(exc, SkipBatch) or self.options.on_error == "skip"
         if origin is None or not skips or not isinstance(exc, Exception):
             raise exc
+        if len(self.state.failures) == self.options.max_skipped:
+            raise one_too_many(exc, self.state.failures)
         where = origin.epoch, origin.number, origin.indices, origin.step
         self.state.failures.append(Failure(*where, exc, traceback_taken(exc)))
 
-    def _close(self, pool: Pool | None, finished: bool) -> None:
+    def _close(self, pool: Pool | None, stages: Sequence[Stage], finished: bool) -> None:
         """Stop everything that the run began; models drop what an unfinished run has gathered."""
         with contextlib.ExitStack() as last_of_all:
+            if self._sigterm is not None:
+                last_of_all.callback(self._sigterm.end)
             last_of_all.callback(self._bar.close)
             if self._seen.models:
                 exception = None if finished else sys.exception()
@@ -273,6 +324,8 @@ class Run:
             if not finished:
                 for handle in self.begun.values():
                     last_of_all.callback(handle.abandon_run)
+            for stage in stages:
+                last_of_all.callback(stage.close)
             if pool is not None:
                 last_of_all.callback(pool.close)
             last_of_all.callback(self._monitor.cancel)
@@ -282,6 +335,13 @@ class Run:
         if self._source.epochs is None or rebatched:
             return None
         return self._source.batches * self._source.epochs
+
+
+def _sigterm() -> Sigterm:
+    from batchloom.runtime.sigterm import Sigterm, check_thread
+
+    check_thread()
+    return Sigterm()
 
 
 def _warn_of_undeclared_stop(handle: ModelHandle, told: list[str]) -> None:

@@ -18,17 +18,18 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from batchloom.dataset import Dataset
 from batchloom.definition import DeclareVariable, Definition
 from batchloom.errors import WorkerError
+from batchloom.portion import Portion
 from batchloom.runtime.operations import Operation, gathering, origin_of, perform
 from batchloom.runtime.outcomes import Prepared, Problem, Sent
 from batchloom.runtime.plan import NOTHING, Surrounding, compile_step
-from batchloom.runtime.source import DatasetPortion
+from batchloom.runtime.slots import Address, Memory, OpenSlots, Piece, Slot, SlotWriter
 from batchloom.runtime.state import State
 from batchloom.runtime.turns import NotNowError, Turn, Turns, VariableRead
 from batchloom.runtime.view import RunningPipeline
@@ -39,8 +40,7 @@ MAPPED_BYTES = 1 << 20
 """An array of this size or more lies in a file that all workers map."""
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
+class Errand(NamedTuple):
     """One piece of work: which batches of which shipment.
 
     Attributes
@@ -49,13 +49,37 @@ class Errand:
         Of the shipment.
     path : str
         Where the shipment lies.
-    portion : DatasetPortion
+    portion : Portion
         Its rows carry positions only.
+    slot : Address, optional
+        Where large arrays come back.
     """
 
     token: str
     path: str
-    portion: DatasetPortion
+    portion: Portion
+    slot: Address | None = None
+
+
+class Parcel(NamedTuple):
+    """What comes back of an errand.
+
+    Attributes
+    ----------
+    data : bytes
+        The pickled list of `Sent`, but for what lies in the slot.
+    pieces : list of Piece
+        What lies there.
+    wanted : int
+        How many bytes the slot should have had.
+    seconds : float
+        Of work.
+    """
+
+    data: bytes
+    pieces: list[Piece]
+    wanted: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +135,9 @@ class Shipment:
             self.close()
             raise _unshippable(goods, exc) from exc
 
-    def errand(self, portion: DatasetPortion) -> Errand:
+    def errand(self, portion: Portion, slot: Slot | None) -> Errand:
         """Make the errand for a portion."""
-        return Errand(self.token, self.path, portion)
+        return Errand(self.token, self.path, portion, None if slot is None else slot.address)
 
     def received(self, sent: Sent) -> Prepared:
         """Take what came back of one batch, resting on the values that were shipped."""
@@ -128,28 +152,43 @@ class Shipment:
         self._folder.cleanup()
 
 
-def run_errand(errand: Errand) -> tuple[bytes, float]:
-    """Prepare the batches of an errand, in a worker.
-
-    Returns
-    -------
-    bytes
-        The pickled list of `Sent`.
-    float
-        Seconds of work.
-    """
+def run_errand(errand: Errand) -> Parcel:
+    """Prepare the batches of an errand, in a worker."""
     workshop = Workshop.of(errand)
     began = time.perf_counter()
+    assert errand.portion.rows is not None
     errand.portion.rows.dataset = workshop.dataset
     done = [workshop.prepare(errand.portion, at) for at in range(errand.portion.count)]
-    seconds = time.perf_counter() - began
     for batch in (each.batch for each in done if each.batch is not None):
         if batch._rows is not None:
             batch._rows.dataset = None  # it is there already where the batch goes
+    memory = None if errand.slot is None else workshop.slots.memory(errand.slot)
     try:
-        return pickle.dumps(done, protocol=5), seconds
+        data, writer = _packed(done, memory)
     except Exception:
-        return pickle.dumps([_sendable(each) for each in done], protocol=5), seconds
+        data, writer = _packed([_sendable(each) for each in done], memory)
+    return Parcel(data, writer.pieces, writer.wanted, time.perf_counter() - began)
+
+
+def _packed(done: list[Sent], memory: Memory | None) -> tuple[bytes, SlotWriter]:
+    writer, file = SlotWriter(memory), io.BytesIO()
+    _ResultPacker(file, protocol=5, buffer_callback=writer).dump(done)
+    return file.getvalue(), writer
+
+
+class _ResultPacker(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        # Only what is in one piece can go to a slot. With or without one, the layout is the same.
+        if type(obj) is np.ndarray and not (obj.dtype.hasobject or _is_in_one_piece(obj)):
+            return obj.copy(order="K").__reduce_ex__(5)
+        return NotImplemented
+
+
+def _is_in_one_piece(array: np.ndarray[Any, Any]) -> bool:
+    if array.flags.forc:
+        return True
+    outermost_first = np.argsort(array.strides, kind="stable")[::-1]
+    return array.transpose(outermost_first).flags.c_contiguous
 
 
 def _sendable(sent: Sent) -> Sent:
@@ -175,6 +214,7 @@ class Workshop:
     def __init__(self, goods: Goods) -> None:
         assert goods.definition.dataset is not None
         self.dataset: Dataset = goods.definition.dataset
+        self.slots = OpenSlots()
         self._state: Any = WorkerState(goods)
         around = Surrounding.of(goods.definition)
         self._operations = [compile_step(each, around) for each in goods.steps]
@@ -190,7 +230,7 @@ class Workshop:
             cls._open = {errand.token: found}
         return found
 
-    def prepare(self, portion: DatasetPortion, position: int) -> Sent:
+    def prepare(self, portion: Portion, position: int) -> Sent:
         """Prepare one batch."""
         turn = Turn(NEVER, 0, may_read=True)
         batch = None

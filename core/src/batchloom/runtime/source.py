@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from batchloom.batch import Batch
-from batchloom.columns import ArrayColumn
 from batchloom.dataset import Dataset
 from batchloom.ordering import Order
-from batchloom.rows import Rows
+from batchloom.portion import Portion
+from batchloom.records import Record
+from batchloom.rows import SHARED_BYTES, Rows
 from batchloom.runtime.options import RunOptions
 
-PORTION_BATCHES = 64
-PORTION_BYTES = 1 << 20
-"""A portion is no larger than this, so that it stays in the processor's cache."""
+PORTION_BATCHES = 256
+LARGE_BYTES = 1 << 18
+"""A batch of this size or more is gathered by itself, smaller ones together."""
+
+PORTION_BYTES = 1 << 24
+"""A portion of large batches is no larger than this."""
 
 
-@dataclass(frozen=True, slots=True)
-class EpochEnd:
+class EpochEnd(Record):
     """Comes after the last batch of an epoch.
 
     Attributes
@@ -36,8 +38,7 @@ class EpochEnd:
     rebatched: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Record):
     """How far a run has come.
 
     Attributes
@@ -62,24 +63,29 @@ class RunEnd:
 RUN_END = RunEnd()
 
 
-class Portion(Protocol):
+class Lot(Protocol):
     """Consecutive batches that are prepared in one go.
 
     Attributes
     ----------
+    count : int
+    repeatable : bool
+        Whether a batch can be made `again`, with nothing that was done to the first one.
     last : bool
         Whether the end of the epoch is all that comes after them.
     """
 
-    last: bool
     count: int
-    repeatable: bool
+    last: bool
+
+    @property
+    def repeatable(self) -> bool: ...
 
     def batch(self, position: int, again: bool = False) -> Batch:
-        """Make a batch of the portion; if `repeatable`, `again` with nothing that was done to the first."""
+        """Make a batch of the lot."""
 
 
-Supply = Portion | EpochEnd | RunEnd
+Supply = Lot | EpochEnd | RunEnd
 
 
 class Upstream(Protocol):
@@ -90,33 +96,6 @@ class Upstream(Protocol):
 
     def ahead(self, most: int) -> Supply | None:
         """Give what comes next, or None if that would mean waiting, or working out of turn."""
-
-
-@dataclass(slots=True)
-class DatasetPortion:
-    """Consecutive batches of a dataset."""
-
-    rows: Rows
-    batch_size: int
-    count: int
-    first: int
-    epoch: int
-    seed: int
-    last: bool
-    repeatable: bool = True
-
-    def batch(self, position: int, again: bool = False) -> Batch:
-        rows, start = self.rows, position * self.batch_size
-        stop = min(start + self.batch_size, rows.length)
-        if again:
-            # An action may have changed in place what the batches of these rows share.
-            rows, start, stop = rows.part(start, stop), 0, stop - start
-        dataset = rows.dataset
-        assert dataset is not None
-        number = self.first + position
-        return dataset.batch_class(
-            rows, start, stop, dataset.components, number, self.epoch, self.seed
-        )
 
 
 class Source:
@@ -176,8 +155,7 @@ class Source:
                 rows = Rows(self._dataset, start, stop, order)
                 first, self._number = self._number, self._number + count
                 self._left -= count
-                last = not self._left
-                yield DatasetPortion(rows, size, count, first, epoch, self._seed, last)
+                yield Portion(rows, size, first, epoch, (self._seed, 0), not self._left)
             self._left = -1
             yield EpochEnd(epoch, epoch + 1 == self.epochs)
             epoch += 1
@@ -190,7 +168,8 @@ def batches_in_epoch(items: int, options: RunOptions) -> int:
 
 
 def portion_size(dataset: Dataset, batch_size: int) -> int:
-    """Say how many batches are gathered at once: as many as fit into the processor's cache."""
-    arrays: list[Any] = [c.whole() for c in dataset.columns.values() if isinstance(c, ArrayColumn)]
-    row_bytes = sum(int(each.nbytes) // max(len(each), 1) for each in arrays)
-    return max(1, min(PORTION_BATCHES, PORTION_BYTES // max(1, row_bytes * batch_size)))
+    """Say how many batches are prepared in one go, and gathered together if they are small."""
+    row_bytes = sum(int(getattr(each, "row_bytes", 0)) for each in dataset.columns.values())
+    batch_bytes = max(1, row_bytes * batch_size)
+    most = SHARED_BYTES if batch_bytes < LARGE_BYTES else PORTION_BYTES
+    return max(1, min(PORTION_BATCHES, most // batch_bytes))

@@ -1,26 +1,33 @@
 """Stages: prepare batches ahead and in parallel, then act on them in order.
 
-A stage takes portions of batches from upstream, prepares them (itself, or in a pool), and gives them out
+A stage takes lots of batches from upstream, prepares them (itself, or in a pool), and gives them out
 in order with its in-order operations done. All movement is in the thread that runs the pipeline, so that
 the pool's work never waits for other work of the pool.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from batchloom.batch import Batch
-from batchloom.runtime.operations import Operation, perform
+from batchloom.models.runs import enter_run, leave_run
+from batchloom.portion import Portion
+from batchloom.runtime.compiled import Compiled, Loop
 from batchloom.runtime.outcomes import Outcome, Problem
-from batchloom.runtime.source import EpochEnd, RunEnd, Supply, Upstream
+from batchloom.runtime.source import EpochEnd, Lot, RunEnd, Supply, Upstream
+from batchloom.runtime.view import Views
 from batchloom.runtime.work import Pool, Preparation, Work
 
 CHEAP_SECONDS = 5e-4
-"""Work on a portion below this is hardly worth a hand-over between threads, which costs a tenth of it."""
+"""Work on a lot below this is hardly worth a hand-over between threads, which costs a tenth of it."""
 
-VAIN_PORTIONS = 4
-"""So many portions in a row that a pool gave back, and a stage no longer asks it."""
+VAIN_LOTS = 4
+"""So many lots in a row that a pool gave back, and a stage no longer asks it."""
+
+LEARN_LOTS = 256
+"""After so many lots a stage looks anew at which components are used."""
 
 Item = Batch | EpochEnd | RunEnd
 
@@ -32,14 +39,14 @@ class Stage:
     ----------
     upstream : Upstream
     preparation : Preparation
-    act : sequence of Operation
+    act : Compiled
         What is done in order, in the thread that runs the pipeline.
     pool : Pool or None
         None prepares each batch when it is asked for.
     depth : int
-        How many portions are prepared ahead.
+        How many lots are prepared ahead.
     most : int
-        How many batches a portion may have.
+        How many batches a lot may have.
     on_problem : callable
         Raises what went wrong, or records it.
 
@@ -53,7 +60,7 @@ class Stage:
         self,
         upstream: Upstream,
         preparation: Preparation,
-        act: Sequence[Operation],
+        act: Compiled,
         pool: Pool | None,
         depth: int,
         most: int,
@@ -62,11 +69,18 @@ class Stage:
         self._upstream = upstream
         self._preparation = preparation
         self._act = act
+        self._acts = bool(act.operations)
+        self._all = preparation.steps.followed_by(act)
+        self._views = Views(preparation.state)
         self._pool = pool
         self._depth = depth if pool is not None else 0
         self._most = most
         self._on_problem = on_problem
-        self._portion = 1 if pool is not None else most
+        self._size = (
+            1  # of the next lot: the first batches are there soon, later ones share their price
+        )
+        self._gathered: tuple[str, ...] = ()
+        self._lots = 0
         self._waits = 0
         self._vain = 0
         self._ticket = 0
@@ -77,22 +91,63 @@ class Stage:
 
     def take(self) -> Item:
         """Give the next batch, with everything done, or what comes instead of one."""
-        while True:
-            self._fill()
-            if not self._window:
-                self._admit(self._upstream.take(self._portion))
-            head = self._window[0]
-            if not isinstance(head, Work):
-                self._window.popleft()
-                self.done = 0
-                return head
+        while isinstance(head := self._head(), Work):
             batch = self._acted(self._outcome(head))
             if batch is not None:
                 return batch
+        self._window.popleft()
+        self.done = 0
+        return head
+
+    def give(self) -> Iterator[Iterable[Batch]]:
+        """Give batches, with everything done, for as long as nothing else has to be seen to.
+
+        They come in pieces, so that no more than one generator stands between a batch and who gets it.
+        What is left for `take` is the last batch of an epoch, and one that is not prepared yet.
+        """
+        while isinstance(head := self._head(), Work):
+            loop = self._loop_of(head)
+            if loop is not None:
+                yield from self._give_at_once(head, loop)
+            else:
+                yield self._give_prepared(head)
+            if self._position < head.lot.count:
+                return
+            self._finish(head)
+
+    def _loop_of(self, head: Work) -> Loop | None:
+        """Give the loop for a lot whose preparation nobody has begun, if it can be done in one go."""
+        if self._position or not head.begin_here():
+            return None
+        return self._preparation.loop(head.lot, self._gathered, self._all)
+
+    def _give_at_once(self, head: Work, loop: Loop) -> Iterator[Iterable[Batch]]:
+        lot = head.lot
+        assert isinstance(lot, Portion)
+        lot.views = self._views
+        self._position = min(lot.full, lot.count - lot.last)
+        began = time.perf_counter()
+        batches = loop(lot, 0, self._position, self._on_exception)
+        first = next(batches, None)
+        head.seconds = (time.perf_counter() - began) * lot.count
+        if first is not None:
+            yield (first,)
+            yield batches
+
+    def _give_prepared(self, head: Work) -> Iterator[Batch]:
+        stop = head.lot.count - head.lot.last
+        while self._position < min(len(head.done), stop):
+            before = enter_run(self._preparation.run)
+            try:
+                batch = self._acted(self._next_of(head))
+            finally:
+                leave_run(before)
+            if batch is not None:
+                yield batch
 
     def ahead(self) -> Item | None:
         """Give the next batch if it can be given before those that are further on are done."""
-        if self._act:
+        if self._acts:
             return None
         self._fill()
         if not self._window:
@@ -102,15 +157,33 @@ class Stage:
             return None
         return self.take()
 
+    def close(self) -> None:
+        """Let go of what was prepared and nobody took.
+
+        The traceback of an exception knows the work that it is the outcome of: in such a circle, batches
+        would stay until the garbage is collected.
+        """
+        while self._window:
+            left = self._window.popleft()
+            if isinstance(left, Work):
+                left.done.clear()
+
     def at_epoch_end(self) -> bool:
         """Tell whether the epoch's end is known to be all that comes after the batch given last."""
         return self._ended
+
+    def _head(self) -> Work | EpochEnd | RunEnd:
+        """Give what comes next, and stays there until it is done."""
+        self._fill()
+        if not self._window:
+            self._admit(self._upstream.take(self._size))
+        return self._window[0]
 
     def _fill(self) -> None:
         while len(self._window) < self._depth:
             if self._window and isinstance(self._window[-1], RunEnd):
                 return
-            supply = self._upstream.ahead(self._portion)
+            supply = self._upstream.ahead(self._size)
             if supply is None:
                 return
             self._admit(supply)
@@ -120,43 +193,68 @@ class Stage:
             self._window.append(supply)
             return
         pool = self._pool
-        work = Work(supply, self._preparation, self._ticket, pool is None or pool.may_wait)
+        may_wait = pool is None or pool.may_wait
+        work = Work(supply, self._preparation, self._ticket, may_wait, self._gathered)
         self._ticket += supply.count
         self._window.append(work)
         if pool is not None:
             pool.submit(work)
 
     def _outcome(self, head: Work) -> Outcome:
-        outcome = head.take(self._position)
-        self._position += 1
+        outcome = self._next_of(head)
         self.done += 1
-        self._ended = head.portion.last and self._position == head.portion.count
-        if self._position == head.portion.count:
-            self._window.popleft()
-            self._position = 0
-            self._tune(head)
-            self._fill()
+        self._ended = head.lot.last and self._position == head.lot.count
+        if self._position == head.lot.count:
+            self._finish(head)
         return outcome
+
+    def _next_of(self, head: Work) -> Outcome:
+        position, self._position = self._position, self._position + 1
+        return head.take(position)
+
+    def _finish(self, head: Work) -> None:
+        self._window.popleft()
+        self._position = 0
+        self._tune(head)
+        self._fill()
 
     def _tune(self, done: Work) -> None:
         """Hand over more at a time where batches are cheap and still waited for; nothing in vain."""
-        if done.given_back == done.portion.count:
+        self._learn(done.lot)
+        if self._pool is None:
+            self._size = min(2 * self._size, self._most)
+            return
+        if done.given_back == done.lot.count:
             self._vain += 1
-            if self._vain == VAIN_PORTIONS:
+            if self._vain == VAIN_LOTS:
                 self._pool, self._depth = None, 0
         else:
             self._vain = 0
         self._waits = self._waits + 1 if done.waited and done.seconds < CHEAP_SECONDS else 0
-        if self._waits >= 3 and self._portion < self._most:
-            self._portion = min(2 * self._portion, self._most)
+        if self._waits >= 3 and self._size < self._most:
+            self._size = min(2 * self._size, self._most)
             self._waits = 0
+
+    def _learn(self, lot: Lot) -> None:
+        """See which components most batches of a lot asked for: the next lots gather them beforehand."""
+        self._lots += 1
+        if isinstance(lot, Portion) and lot.rows is not None and lot.full:
+            asked = lot.rows.asked_for(lot.full // 2 + 1)
+            self._gathered = tuple(dict.fromkeys([*self._gathered, *asked]))
+        if self._lots % LEARN_LOTS == 0:
+            self._gathered = ()
+            if self._pool is None:
+                self._size = 1  # the next lots are small, so that learning costs little
+
+    def _on_exception(self, exc: BaseException) -> None:
+        self._on_problem(Problem(exc))
 
     def _acted(self, outcome: Outcome) -> Batch | None:
         if isinstance(outcome, Problem):
             self._on_problem(outcome)
             return None
         try:
-            return perform(self._act, outcome) if self._act else outcome
+            return self._act(outcome) if self._acts else outcome
         except BaseException as exc:
             self._on_problem(Problem(exc))
             return None

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from batchloom.definition import Definition, ImportModel
-from batchloom.errors import DefinitionError, ModelNotBuiltError, UnknownModelError
+from batchloom.errors import (
+    DefinitionError,
+    ModelNotBuiltError,
+    SkipBatch,
+    TooManySkippedError,
+    UnknownModelError,
+)
 from batchloom.expressions import evaluate
 from batchloom.randomness import model_seed
+from batchloom.records import Record
 from batchloom.runtime.view import RunningPipeline
 from batchloom.variables import Variables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batchloom.batch import Batch
     from batchloom.index import Ids
     from batchloom.models.handle import ModelHandle
 
 
-@dataclass(frozen=True, eq=False)
-class Failure:
+class Failure(Record):
     """A batch that did not get through, and why.
 
     Attributes
@@ -48,6 +55,19 @@ class Failure:
             f"<Failure: batch {self.number} of epoch {self.epoch} in {self.step}: "
             f"{type(self.exception).__name__}: {self.exception}>"
         )
+
+
+def one_too_many(exc: Exception, skipped: Sequence[Failure]) -> Exception:
+    """Make what ends a run that may leave out no more batches: the exception, with a note that says so."""
+    before = f", the last one {skipped[-1]!r}; pipeline.failures has them" if skipped else ""
+    note = f"max_skipped={len(skipped)}: as many batches had been left out before this one{before}"
+    if isinstance(exc, SkipBatch):
+        # It is a signal to the run, and a run that this one is part of would take it for one to itself.
+        ended = TooManySkippedError(f"{type(exc).__name__}: {exc}")
+        ended.__cause__, ended.__notes__ = exc, list(getattr(exc, "__notes__", ()))
+        exc = ended
+    exc.add_note(note)
+    return exc
 
 
 class Models(dict[str, Any]):
@@ -96,6 +116,9 @@ class State:
     @property
     def variables(self) -> Variables:
         """The variables, which get their first values when they are first looked at."""
+        found = self._variables
+        if found is not None:
+            return found
         with self._lock:
             if self._variables is None:
                 self._variables = Variables(self.definition.variables)

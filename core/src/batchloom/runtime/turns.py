@@ -6,7 +6,6 @@ place, and what it read is held against what is there when its turn has come.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -36,25 +35,29 @@ class Read(Protocol):
         """Tell whether it is different now."""
 
 
-@dataclass(frozen=True, slots=True)
 class VariableRead:
     """A variable's value that was read ahead."""
 
-    variables: Variables
-    name: str
-    value: Any
+    __slots__ = ("name", "value", "variables")
+
+    def __init__(self, variables: Variables, name: str, value: Any) -> None:
+        self.variables = variables
+        self.name = name
+        self.value = value
 
     def changed(self) -> bool:
         """Tell whether it is another one now."""
         return self.variables[self.name] is not self.value
 
 
-@dataclass(frozen=True, slots=True)
 class ModelRead:
     """The version of a model that predicted ahead."""
 
-    handle: ModelHandle
-    version: int
+    __slots__ = ("handle", "version")
+
+    def __init__(self, handle: ModelHandle, version: int) -> None:
+        self.handle = handle
+        self.version = version
 
     def changed(self) -> bool:
         """Tell whether the model has been written to."""
@@ -106,6 +109,13 @@ class Turn:
         """Whether what nobody can change in place may be read now, and must be noted in `reads`."""
         return self._may_read and not self.has_come
 
+    def settle(self) -> bool:
+        """Tell, when the turn has come, whether all that was read ahead is still so; look no more then."""
+        if any(each.changed() for each in self.reads):
+            return False
+        self.reads = []  # from here on only this batch changes anything
+        return True
+
     def wait(self) -> None:
         """Wait for the turn.
 
@@ -118,8 +128,6 @@ class Turn:
             if self._turns.monitor is None:
                 raise NotNowError(self)
             self._turns.monitor.wait_until(lambda: self.has_come)
-        if self.reads:
-            # The turn may have come long after the reading: it is held against what is there in any case.
-            if any(each.changed() for each in self.reads):
-                raise NotNowError(self)
-            self.reads = []  # from here on only this batch changes anything
+        # The turn may have come long after the reading: it is held against what is there in any case.
+        if self.reads and not self.settle():
+            raise NotNowError(self)

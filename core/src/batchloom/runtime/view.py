@@ -8,24 +8,33 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from batchloom.errors import DefinitionError
-from batchloom.runtime.turns import ModelRead, Turn, VariableRead
+from batchloom.runtime.turns import ModelRead, Turn, Turns, VariableRead
 from batchloom.variables import Variables, is_immutable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from batchloom.batch import Batch
     from batchloom.dataset import Dataset
     from batchloom.models.handle import ModelHandle
     from batchloom.runtime.state import State
 
+
+def _appended(old: Any, value: Any) -> Any:
+    if type(old) is not list:
+        return _in_place(old, "append", value)
+    old.append(value)
+    return old
+
+
 CHANGES: dict[str, Callable[[Any, Any], Any]] = {
     "set": lambda old, value: value,
     "inc": lambda old, value: old + value,
-    "append": lambda old, value: _in_place(old, "append", value),
+    "append": _appended,
     "extend": lambda old, value: _in_place(old, "extend", value),
     "update": lambda old, value: _in_place(old, "update", value),
 }
@@ -48,7 +57,7 @@ class RunningPipeline:
 
     def for_batch(self, batch: Batch, state: State | None = None) -> RunningPipeline:
         """Give the view of a batch that takes the place of this one, or goes with it as a partner's."""
-        return RunningPipeline(self._state if state is None else state, batch, self._turn)
+        return type(self)(self._state if state is None else state, batch, self._turn)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -93,11 +102,11 @@ class RunningPipeline:
 
     def inc_variable(self, name: str, by: Any = 1) -> None:
         """Add to a variable, now."""
-        self.variables.change(name, lambda old: old + by)
+        self.variables.change(name, CHANGES["inc"], by)
 
     def update_variable(self, name: str, value: Any, mode: str = "set") -> None:
         """Change a variable, now; `mode` as in `Pipeline.update_variable`."""
-        self.variables.change(name, lambda old: CHANGES[change_name(mode)](old, value))
+        self.variables.change(name, CHANGES[change_name(mode)], value)
 
     def read_variable(self, name: str) -> Any:
         """Give a variable to an argument of a step.
@@ -154,6 +163,42 @@ class RunningPipeline:
             "(get_model_by_name, models, save_model) and read config, dataset and seed; steps are added "
             "before the pipeline runs"
         )
+
+
+class Views:
+    """Gives each batch of a portion its view of the pipeline, when it first looks at it.
+
+    Parameters
+    ----------
+    state : State
+    turns : Turns, optional
+        Those of batches that are prepared ahead.
+    may_read : bool
+        Whether they may read ahead of their turn, because they can be prepared again.
+
+    Attributes
+    ----------
+    opened : dict of int to Turn
+        The turns of the batches that have looked at it, by position.
+    """
+
+    __slots__ = ("_may_read", "_state", "opened", "turns")
+
+    def __init__(self, state: State, turns: Turns | None = None, may_read: bool = False) -> None:
+        self._state = state
+        self._may_read = may_read
+        self.turns = turns
+        self.opened: dict[int, Turn] = {}
+
+    def of(self, batch: Batch) -> RunningPipeline:
+        """Give the view of a batch."""
+        turn = None if self.turns is None else self.turn(batch._position)
+        return RunningPipeline(self._state, batch, turn)
+
+    def turn(self, position: int) -> Turn:
+        """Give the turn of the batch at a position."""
+        assert self.turns is not None
+        return self.opened.setdefault(position, Turn(self.turns, position, self._may_read))
 
 
 def change_name(mode: str) -> str:

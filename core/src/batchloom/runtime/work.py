@@ -1,4 +1,4 @@
-"""Work: the preparation of a portion of batches, by a pool or by the thread that wants them."""
+"""Work: the preparation of a lot of batches, by a pool or by the thread that wants them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Protocol
 
 from batchloom.batch import Batch
 from batchloom.models.runs import PipelineRun, doing
+from batchloom.portion import Portion
 from batchloom.runtime.ahead import Monitor, OrderedLock, RunCancelledError
-from batchloom.runtime.operations import Operation, perform
+from batchloom.runtime.compiled import Compiled, Loop
+from batchloom.runtime.operations import perform
 from batchloom.runtime.outcomes import Outcome, Prepared, Problem
-from batchloom.runtime.source import Portion
+from batchloom.runtime.source import Lot
 from batchloom.runtime.state import State
-from batchloom.runtime.turns import NotNowError, Turn, Turns
-from batchloom.runtime.view import RunningPipeline
+from batchloom.runtime.turns import NotNowError, Read, Turn, Turns
+from batchloom.runtime.view import RunningPipeline, Views
 
 
 class Pool(Protocol):
@@ -39,7 +41,7 @@ class Preparation:
 
     Parameters
     ----------
-    operations : sequence of Operation
+    steps : Compiled
     state : State
     monitor : Monitor
     parallel : bool
@@ -49,28 +51,24 @@ class Preparation:
     """
 
     def __init__(
-        self,
-        operations: Sequence[Operation],
-        state: State,
-        monitor: Monitor,
-        parallel: bool,
-        run: PipelineRun,
+        self, steps: Compiled, state: State, monitor: Monitor, parallel: bool, run: PipelineRun
     ) -> None:
+        self.steps = steps
         self.run = run
         self.state = state
         self.monitor = monitor
-        self._operations = operations
-        names = {name for each in operations for name in each.locks} if parallel else set()
+        names = {name for each in steps.operations for name in each.locks} if parallel else set()
         self.locks = {name: OrderedLock(monitor) for name in names}
 
     def __call__(self, batch: Batch, ticket: int | None) -> Batch:
         """Prepare a batch; one without a ticket takes no locks, because its turn has come."""
         if not self.locks or ticket is None:
-            return perform(self._operations, batch)
+            return self.steps(batch)
         held = dict(self.locks)
-        last = {name: at for at, each in enumerate(self._operations) for name in each.locks}
+        operations = self.steps.operations
+        last = {name: at for at, each in enumerate(operations) for name in each.locks}
         try:
-            for at, operation in enumerate(self._operations):
+            for at, operation in enumerate(operations):
                 for name in sorted(operation.locks):
                     held[name].enter(ticket)
                 batch = perform((operation,), batch)
@@ -81,131 +79,197 @@ class Preparation:
                 lock.leave(ticket)
         return batch
 
+    def loop(
+        self, lot: Lot, gathered: tuple[str, ...], steps: Compiled | None = None
+    ) -> Loop | None:
+        """Give the loop that does these steps (or others) on a portion, if that can be done in one go."""
+        if self.locks or not isinstance(lot, Portion) or not self.steps.is_possible:
+            return None
+        return (steps or self.steps).loop(lot, gathered)
+
 
 class Work:
-    """The preparation of one portion, by whoever comes first: a pool, or the thread that wants it.
+    """The preparation of one lot, by whoever comes first: a pool, or the thread that wants it.
 
     That thread never waits for work that nobody has begun, so that no pool can be too small, or too
     busy with other runs, for a run to go on.
 
     Parameters
     ----------
-    portion : Portion
+    lot : Lot
     preparation : Preparation
     first_ticket : int
         The place of its first batch among all batches of the stage.
     may_wait : bool
         Whether a batch may wait for its turn in the pool; it is given back otherwise.
+    gathered : tuple of str
+        The array components to gather beforehand.
+
+    Attributes
+    ----------
+    done : list of Outcome or None
+        What became of the batches so far; None for one that has to be prepared at its turn.
     """
 
     def __init__(
-        self, portion: Portion, preparation: Preparation, first_ticket: int, may_wait: bool
+        self,
+        lot: Lot,
+        preparation: Preparation,
+        first_ticket: int,
+        may_wait: bool,
+        gathered: tuple[str, ...] = (),
     ) -> None:
-        self.portion = portion
+        self.lot = lot
         self.monitor = preparation.monitor
         self.seconds = 0.0
         self.waited = False
         self.given_back = 0
+        self.done: list[Outcome | None] = []
         self._prepare = preparation
         # What was done under a named lock cannot be done again: others may have passed it since.
-        self._repeatable = portion.repeatable and not preparation.locks
+        repeatable = lot.repeatable and not preparation.locks
         self._ticket = first_ticket
+        self._gathered = gathered
         self._unclaimed = threading.Lock()
         self._is_ours = False
         self._turns = Turns(self.monitor if may_wait else None)
-        self._done: list[Prepared | None] = []
+        self._views = Views(preparation.state, self._turns, repeatable)
+        self._reads: dict[int, Sequence[Read]] = {}
+        self._began = 0.0
 
     def claim(self) -> bool:
         """Take the work on; tells whether nobody else has."""
         return self._unclaimed.acquire(blocking=False)
 
+    def begin_here(self) -> bool:
+        """Have the batches prepared by the thread that takes them, unless somebody else has begun."""
+        if self.claim():
+            self._is_ours = self.waited = True
+        return self._is_ours
+
     def run(self) -> None:
-        """Prepare all batches of the portion, in a thread of a pool, unless somebody else does."""
+        """Prepare all batches of the lot, in a thread of a pool, unless somebody else does."""
         if not self.claim():
             return
         with doing(self._prepare.run):
             self._run()
 
     def _run(self) -> None:
-        began = time.perf_counter()
+        self._began = time.perf_counter()
         try:
-            for position in range(self.portion.count):
-                prepared = self._ahead(position)
-                self.seconds = time.perf_counter() - began
-                self._done.append(prepared)
-                self.monitor.changed()
-                if self.monitor.cancelled:
-                    return
+            loop = self._prepare.loop(self.lot, self._gathered)
+            if loop is not None:
+                assert isinstance(self.lot, Portion)
+                self.lot.views = self._views
+                for batch in loop(self.lot, 0, self.lot.full, self._on_exception):
+                    self._finish(batch)
+            for position in range(len(self.done), self.lot.count):
+                self._finish(self._ahead(position))
         except RunCancelledError:
             return
         except BaseException as exc:
             self.refuse(exc)
 
+    def _finish(self, outcome: Outcome | None) -> None:
+        """Put down what became of the next batch.
+
+        Raises
+        ------
+        RunCancelledError
+            If nobody wants the others any more.
+        """
+        self.done.append(outcome)
+        self.seconds = time.perf_counter() - self._began
+        self.monitor.changed()
+        if self.monitor.cancelled:
+            raise RunCancelledError(self.monitor)
+
+    def _on_exception(self, exc: BaseException) -> None:
+        if self._ends(exc):
+            raise RunCancelledError(self.monitor)
+        self._finish(self._outcome_of(exc, self._views.opened.get(len(self.done))))
+
     def accept(self, prepared: Sequence[Prepared], seconds: float) -> None:
         """Take over what another process has prepared."""
         self.seconds = seconds
-        self._done.extend(prepared)
+        first = len(self.done)
+        self._reads |= {first + at: each.reads for at, each in enumerate(prepared) if each.reads}
+        self.done.extend(each.outcome for each in prepared)
         self.monitor.changed()
 
     def refuse(self, exc: BaseException) -> None:
         """Take over why nothing more gets prepared."""
-        missing = self.portion.count - len(self._done)
+        missing = self.lot.count - len(self.done)
         self.accept([Prepared(Problem(exc))] * missing, 0.0)
 
     def ready(self, position: int) -> bool:
         """Tell whether a batch is prepared and can go on without its turn."""
-        found = self._done[position] if len(self._done) > position else None
-        return found is not None and isinstance(found.outcome, Batch) and not found.reads
+        found = self.done[position] if len(self.done) > position else None
+        return isinstance(found, Batch) and not self._reads_of(position)
 
     def take(self, position: int) -> Outcome:
         """Give a batch its turn, and give it out once it is prepared."""
         self._turns.granted = position + 1
-        if not position and self.claim():
-            self._is_ours = self.waited = True
-        if self._is_ours:
+        if self._is_ours or (not position and self.begin_here()):
             began = time.perf_counter()
             outcome = self._attempt(position, None)
             self.seconds += time.perf_counter() - began
+            assert outcome is not None
             return outcome
         self.monitor.changed()
-        if len(self._done) <= position:
+        if len(self.done) <= position:
             self.waited = True
-            self.monitor.wait_until(lambda: len(self._done) > position)
-        found, self._done[position] = self._done[position], None
-        assert found is not None
-        return self._linked(found) if found.holds else self._again(position)
+            self.monitor.wait_until(lambda: len(self.done) > position)
+        found, self.done[position] = self.done[position], None
+        if found is None or not self._settles(position):
+            return self._again(position)
+        return self._linked(found)
 
-    def _ahead(self, position: int) -> Prepared:
-        """Prepare a batch ahead of its turn."""
-        turn = Turn(self._turns, position, self._repeatable)
-        try:
-            return Prepared(self._attempt(position, turn), turn.reads)
-        except NotNowError:
-            return Prepared(None)
+    def _reads_of(self, position: int) -> Sequence[Read]:
+        """Say what a batch that was prepared ahead rests on."""
+        turn = self._views.opened.get(position)
+        return turn.reads if turn is not None else self._reads.get(position, ())
+
+    def _settles(self, position: int) -> bool:
+        """Tell, at the batch's turn, whether what it rests on is still so."""
+        turn = self._views.opened.get(position)
+        if turn is not None:
+            return turn.settle()
+        return not any(each.changed() for each in self._reads.get(position, ()))
+
+    def _ahead(self, position: int) -> Outcome | None:
+        """Prepare a batch ahead of its turn, or give it back."""
+        return self._attempt(position, self._views.turn(position))
 
     def _again(self, position: int) -> Outcome:
         """Prepare a batch at its turn, because it could not be, or not rightly, ahead of it."""
         self.given_back += 1
-        return self._attempt(position, None, again=True)
+        outcome = self._attempt(position, None, again=True)
+        assert outcome is not None
+        return outcome
 
-    def _attempt(self, position: int, turn: Turn | None, again: bool = False) -> Outcome:
+    def _attempt(self, position: int, turn: Turn | None, again: bool = False) -> Outcome | None:
         try:
-            batch = self.portion.batch(position, again)
+            batch = self.lot.batch(position, again)
             batch.__dict__["pipeline"] = RunningPipeline(self._prepare.state, batch, turn)
             return self._prepare(batch, self._ticket + position)
         except BaseException as exc:
-            if isinstance(exc, NotNowError) and exc.turn is turn:
+            if self._ends(exc):
                 raise
-            if isinstance(exc, RunCancelledError) and exc.monitor is self.monitor:
-                raise
-            return Problem(exc)
+            return self._outcome_of(exc, turn)
 
-    def _linked(self, prepared: Prepared) -> Outcome:
+    def _ends(self, exc: BaseException) -> bool:
+        """Tell whether an exception says that the run is over."""
+        return isinstance(exc, RunCancelledError) and exc.monitor is self.monitor
+
+    def _outcome_of(self, exc: BaseException, turn: Turn | None) -> Outcome | None:
+        """Say what an exception means for the batch: None if it is to be prepared at its turn."""
+        return None if isinstance(exc, NotNowError) and exc.turn is turn else Problem(exc)
+
+    def _linked(self, outcome: Outcome) -> Outcome:
         """Link what another process has prepared to this one."""
-        outcome = prepared.outcome
-        assert outcome is not None
         if isinstance(outcome, Batch) and outcome.pipeline is None:
             outcome.__dict__["pipeline"] = RunningPipeline(self._prepare.state, outcome)
             if outcome._rows is not None:
-                outcome._rows.dataset = self.portion.rows.dataset  # type: ignore[attr-defined]
+                outcome._rows.dataset = self.lot.rows.dataset  # type: ignore[attr-defined]
         return outcome

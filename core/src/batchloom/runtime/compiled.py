@@ -1,0 +1,250 @@
+"""Compiled steps: the operations of a stage as one Python function, made of source text.
+
+The loop over a portion makes each batch and calls the operations on it without anything in between that is
+known beforehand. On batches of a few rows, whatever a loop over operations and attributes would do besides
+takes longer than the work itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import keyword
+import linecache
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from batchloom.batch import Batch
+from batchloom.portion import Portion
+from batchloom.runtime.operations import Operation, located, perform, taken_over
+
+if TYPE_CHECKING:
+    from batchloom.models.runs import PipelineRun
+
+Loop = Callable[[Portion, int, int, Callable[[BaseException], None]], Iterator[Batch]]
+"""Gives the batches from one position of a portion to another, and each exception to a function."""
+
+
+class _Bare:
+    """What a batch is before it gets its class: an object whose attributes are set at no price."""
+
+
+class _DivertedError(BaseException):
+    """Leaves the compiled steps with a batch of a class that they were not compiled for."""
+
+    def __init__(self, batch: Batch, step: int) -> None:
+        super().__init__()
+        self.batch = batch
+        self.step = step
+
+
+class Compiled:
+    """The operations of a stage, compiled for one class of batches.
+
+    Parameters
+    ----------
+    operations : sequence of Operation
+    batch_class : type
+    names : tuple of str
+        The components of a batch that nothing was done to.
+    run : PipelineRun or None
+        What the operations belong to, where that is not known from the thread.
+
+    Attributes
+    ----------
+    is_possible : bool
+        Whether there is a `loop`: the batches of some classes are made by calling them.
+    """
+
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        batch_class: type[Batch],
+        names: tuple[str, ...],
+        run: PipelineRun | None,
+    ) -> None:
+        self.operations = operations
+        self._batch_class = batch_class
+        self._names = names
+        self._run = run
+        self._loops: dict[tuple[tuple[str, ...], ...], Loop] = {}
+        self.is_possible = _can_be_bare(batch_class)
+
+    def followed_by(self, others: Compiled) -> Compiled:
+        """Give these operations and others as one."""
+        operations = [*self.operations, *others.operations]
+        return Compiled(operations, self._batch_class, self._names, self._run)
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Do the operations on one batch."""
+        return perform(self.operations, batch)
+
+    def loop(self, portion: Portion, wanted: tuple[str, ...]) -> Loop:
+        """Give the loop for a portion of whose components some are wanted beforehand."""
+        rows = portion.rows
+        assert rows is not None
+        plain = [each for each in wanted if each.isidentifier() and not keyword.iskeyword(each)]
+        shared = tuple(each for each in plain if rows.shares(each))
+        alone = tuple(each for each in plain if each not in shared)
+        found = self._loops.get((shared, alone))
+        if found is None:
+            found = self._loops[shared, alone] = self._compiled(shared, alone)
+        return found
+
+    def _compiled(self, shared: tuple[str, ...], alone: tuple[str, ...]) -> Loop:
+        names_differ = self._batch_class.components != self._names
+        steps = _steps(self.operations, alone, self._run is not None)
+        scope = self._scope()
+        exec(_code(_source(shared, names_differ, steps)), scope)
+        loop: Loop = scope["loop"]
+        return loop
+
+    def _scope(self) -> dict[str, Any]:
+        from batchloom.models.runs import enter_run, leave_run
+
+        scope: dict[str, Any] = {
+            "Bare": _Bare,
+            "Diverted": _DivertedError,
+            "arrays": _arrays,
+            "batch_class": self._batch_class,
+            "check": self._check,
+            "enter_run": enter_run,
+            "go_on": self._go_on,
+            "labels": [*(each.label for each in self.operations), "gathering of components"],
+            "leave_run": leave_run,
+            "located": located,
+            "names": self._names,
+            "run": self._run,
+        }
+        for at, each in enumerate(self.operations):
+            scope[f"call_{at}"] = each.call
+            if each.action is not None:
+                scope[f"call_{at}"] = each.action.function
+                scope[f"args_{at}"], scope[f"keywords_{at}"] = each.action.args, each.action.kwargs
+        return scope
+
+    def _check(self, step: int, made: Any, batch: Batch) -> Batch:
+        """Look at what an action returned, and at the components that it wrote."""
+        action = self.operations[step].action
+        assert action is not None
+        other = taken_over(made, batch, action.name)
+        if other is not batch and type(other) is not self._batch_class:
+            raise _DivertedError(other, step + 1)
+        return other
+
+    def _go_on(self, diverted: _DivertedError) -> Batch:
+        return perform(self.operations[diverted.step :], diverted.batch)
+
+
+def _arrays(portion: Portion, name: str, start: int, stop: int) -> np.ndarray[Any, Any]:
+    """Give an array component of batches that are full, with the batches as its first axis."""
+    assert portion.rows is not None
+    size = portion.batch_size
+    array = portion.rows.whole(name)[start * size : stop * size]
+    return array.reshape(stop - start, size, *array.shape[1:])  # type: ignore[no-any-return]
+
+
+def _can_be_bare(batch_class: type[Batch]) -> bool:
+    """Tell whether batches of a class can be made without calling it."""
+    if batch_class.__init__ is not Batch.__init__ or batch_class.__new__ is not object.__new__:
+        return False
+    try:
+        _Bare().__class__ = batch_class  # type: ignore[assignment]
+    except TypeError:  # it has slots of its own
+        return False
+    return True
+
+
+def _source(shared: tuple[str, ...], names_differ: bool, steps: list[str]) -> str:
+    """Write the loop.
+
+    Parameters
+    ----------
+    shared : tuple of str
+        The components that are gathered for all batches together.
+    names_differ : bool
+        Whether a batch has other components than its class declares.
+    steps : list of str
+        The lines that are done on each batch.
+    """
+    values = ["position", *(f"value_{at}" for at in range(len(shared)))]
+    sources = ["range(start, stop)"]
+    sources += [f"arrays(portion, {name!r}, start, stop)" for name in shared]
+    each = (
+        f"{', '.join(values)} in zip({', '.join(sources)})"
+        if shared
+        else "position in range(start, stop)"
+    )
+    return "\n".join(
+        [
+            "def loop(portion, start, stop, problem):",
+            "    written = portion.written",
+            f"    for {each}:",
+            "        batch = Bare()",
+            "        batch._portion = portion",
+            "        batch._position = position",
+            *(["        batch.components = names"] if names_differ else []),
+            *(f"        batch.{name} = value_{at}" for at, name in enumerate(shared)),
+            "        batch.__class__ = batch_class",
+            *steps,
+            "        yield batch",
+            "",
+        ]
+    )
+
+
+def _steps(operations: Sequence[Operation], alone: tuple[str, ...], enters: bool) -> list[str]:
+    """Write what is done on each batch.
+
+    Parameters
+    ----------
+    operations : sequence of Operation
+    alone : tuple of str
+        The components that are gathered for each batch by itself.
+    enters : bool
+        Whether all of it is to belong to the run.
+    """
+    if not operations and not alone:
+        return []
+    lines = ["        before = enter_run(run)"] if enters else []
+    lines += ["        try:"]
+    if alone:
+        lines += ["            step = -1", *(f"            batch.{name}" for name in alone)]
+    for at, each in enumerate(operations):
+        lines += [f"            step = {at}", *_step(at, each)]
+    lines += [
+        "        except Diverted as diverted:",
+        "            try:",
+        "                batch = go_on(diverted)",
+        "            except BaseException as exc:",
+        "                problem(exc)",
+        "                continue",
+        "        except BaseException as exc:",
+        "            problem(located(exc, labels[step], batch))",
+        "            continue",
+    ]
+    if enters:
+        lines += ["        finally:", "            leave_run(before)"]
+    return lines
+
+
+def _step(at: int, operation: Operation) -> list[str]:
+    if operation.action is None:
+        return [f"            batch = call_{at}(batch)"]
+    given = f", *args_{at}" if operation.action.args else ""
+    given += f", **keywords_{at}" if operation.action.kwargs else ""
+    return [
+        f"            made = call_{at}(batch{given})",
+        "            if made is not batch or written:",
+        f"                batch = check({at}, made, batch)",
+    ]
+
+
+@functools.lru_cache(maxsize=256)
+def _code(source: str) -> CodeType:
+    """Compile source text; tracebacks show its lines."""
+    filename = f"<batchloom steps {hash(source) & 0xFFFFFFFF:08x}>"
+    linecache.cache[filename] = len(source), None, source.splitlines(keepends=True), filename
+    return compile(source, filename, "exec")

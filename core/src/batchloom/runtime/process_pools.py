@@ -1,0 +1,107 @@
+"""Process pools: work that goes to worker processes, and how it comes back."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+
+from batchloom.errors import WorkerError
+from batchloom.portion import Portion
+from batchloom.runtime.ahead import Monitor
+from batchloom.runtime.outcomes import Sent
+from batchloom.runtime.pools import ExecutorPool, lost, named
+from batchloom.runtime.shipping import Parcel, Shipment, run_errand
+from batchloom.runtime.slots import Slots
+from batchloom.runtime.work import Work
+
+
+class Trip:
+    """Some work on its way to a worker process and back.
+
+    Parameters
+    ----------
+    job : Work
+    shipment : Shipment
+    slots : Slots or None
+        Where large arrays come back; None where workers may be on other machines, or may do an errand
+        that was given up long ago.
+    """
+
+    def __init__(self, job: Work, shipment: Shipment, slots: Slots | None) -> None:
+        assert isinstance(job.lot, Portion)
+        self._job = job
+        self._shipment = shipment
+        self._slots = slots
+        self._slot = None if slots is None else slots.take()
+        self.errand = shipment.errand(job.lot, self._slot)
+
+    def back(self, parcel: Parcel) -> None:
+        """Hand over what a worker sent."""
+        try:
+            sent = self._unpacked(parcel)
+            self._job.accept([self._shipment.received(each) for each in sent], parcel.seconds)
+        except BaseException as exc:
+            self._job.refuse(lost(self._job, exc))
+
+    def failed(self, exc: BaseException) -> None:
+        """Take over the exception that ended the trip."""
+        if self._slots is not None and self._slot is not None:
+            self._slots.forget(self._slot)
+        self._job.refuse(exc if isinstance(exc, WorkerError) else lost(self._job, exc))
+
+    def lost(self, why: str) -> None:
+        """Say that nothing comes back, and why."""
+        self.failed(
+            WorkerError(f"{why}. {named(self._job).capitalize()} of this run got lost with it")
+        )
+
+    def _unpacked(self, parcel: Parcel) -> list[Sent]:
+        buffers: list[memoryview] = []
+        if self._slots is not None:
+            self._slots.wants(parcel.wanted)
+            if self._slot is not None:
+                buffers = self._slots.lend(self._slot, parcel.pieces)
+        sent: list[Sent] = pickle.loads(parcel.data, buffers=buffers)
+        return sent
+
+
+class ProcessPool(ExecutorPool):
+    """A user's executor whose workers are other processes."""
+
+    def __init__(
+        self, executor: Executor, monitor: Monitor, shipment: Shipment, depth: int
+    ) -> None:
+        super().__init__(executor, monitor)
+        self._shipment = shipment
+        here = isinstance(executor, ProcessPoolExecutor)
+        self._slots = Slots(depth) if here else None
+
+    def submit(self, job: Work) -> None:
+        """Send the executor an errand; what comes back goes to the work."""
+        job.claim()
+        trip = Trip(job, self._shipment, self._slots)
+        try:
+            future = self._executor.submit(run_errand, trip.errand)
+        except Exception as exc:
+            trip.failed(exc)
+            return
+        self._watch(future)
+        future.add_done_callback(lambda done: _hand_over(done, trip))
+
+    def close(self) -> None:
+        """Take back what has not begun, wait for what has, and remove what was shipped."""
+        try:
+            super().close()
+        finally:
+            self._shipment.close()
+            if self._slots is not None:
+                self._slots.close()
+
+
+def _hand_over(future: Future[Parcel], trip: Trip) -> None:
+    try:
+        parcel = future.result()
+    except BaseException as exc:
+        trip.failed(exc)
+    else:
+        trip.back(parcel)

@@ -1,0 +1,249 @@
+"""Slots: memory shared with worker processes, in which large arrays come back from them.
+
+A slot is an anonymous file of this process, which its workers open through ``/proc``. It has no name that
+could be left behind: whoever is killed, the memory goes with the last process that has mapped it. Where
+there is no such thing, or no slot is free, arrays are pickled with the rest.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+PIECE_BYTES = 1 << 16
+"""An array of this size or more comes back in a slot."""
+
+SLOT_BYTES = 1 << 26
+"""What a slot holds, unless more is wanted; only what is written to takes memory."""
+
+KEPT = 4
+"""More slots than this that a consumer keeps, beyond what is prepared ahead, and it is given copies."""
+
+ALIGNMENT = 64
+
+Memory = np.ndarray[Any, np.dtype[np.uint8]]
+
+AVAILABLE = hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
+
+
+class Address(NamedTuple):
+    """Where a worker finds a slot: a path, and which file it then was."""
+
+    path: str
+    file: tuple[int, int]
+    size: int
+
+
+class Piece(NamedTuple):
+    """Where an array lies in a slot."""
+
+    start: int
+    size: int
+    readonly: bool
+
+
+class Slot:
+    """One piece of shared memory, as the process has it that reads it.
+
+    Parameters
+    ----------
+    size : int
+        In bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._file = os.memfd_create("batchloom-slot", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(self._file, size)
+            self.memory: mmap.mmap | None = mmap.mmap(self._file, size)
+            found = os.fstat(self._file)
+        except BaseException:
+            os.close(self._file)
+            raise
+        self._owner = os.getpid()
+        path = f"/proc/{self._owner}/fd/{self._file}"
+        self.address = Address(path, (found.st_dev, found.st_ino), size)
+
+    # Bound here, because a batch may be dropped when the interpreter has already taken modules apart.
+    def close(
+        self,
+        unused: bool,
+        _truncate: Callable[[int, int], None] = os.ftruncate,
+        _close: Callable[[int], None] = os.close,
+        _process: Callable[[], int] = os.getpid,
+    ) -> None:
+        """Give the memory back: at once if it is unused, else when nobody has it mapped any more."""
+        if self.memory is not None:
+            self.memory = None
+            if unused and _process() == self._owner:  # what a fork does not use, its parent may
+                _truncate(self._file, 0)
+            _close(self._file)
+
+
+_leases: dict[Slot, weakref.ref[Any]] = {}
+"""What of each slot is lent; here, because a batch may outlive its run and all that belonged to it."""
+
+
+class Slots:
+    """The slots of one run. Each is in one errand, or lent to the consumer, or free.
+
+    Nobody waits for one: what finds none free travels without.
+
+    Parameters
+    ----------
+    depth : int
+        How many errands are under way, or done and not asked for yet.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._most_lent = depth + KEPT
+        self._most = depth + self._most_lent if AVAILABLE else 0
+        self._size = SLOT_BYTES
+        self._closed = False
+        # Slots come back in whatever thread drops the last array: each change of these is one atomic call.
+        self._free: list[Slot] = []
+        self._lent: set[Slot] = set()
+        self._known: set[Slot] = set()
+
+    def take(self) -> Slot | None:
+        """Take a slot for an errand, if there is one."""
+        while slot := self._pop():
+            if slot.address.size >= self._size:
+                return slot
+            self._close(slot, unused=True)
+        if len(self._known) >= self._most or self._closed:
+            return None
+        try:
+            slot = Slot(self._size)
+        except OSError:  # no memory, or no files
+            self._most = len(self._known)
+            return None
+        self._known.add(slot)
+        return slot
+
+    def wants(self, size: int) -> None:
+        """Make new slots large enough for this many bytes."""
+        if size > self._size:
+            self._size = 1 << (2 * size - 1).bit_length()
+
+    def lend(self, slot: Slot, pieces: Sequence[Piece]) -> list[memoryview]:
+        """Give the arrays in a slot to the consumer; when it has dropped the last one, the slot is free."""
+        memory = slot.memory
+        if memory is None:
+            raise RuntimeError("the run is over")
+        whole = np.frombuffer(memory, np.uint8)
+        parts = [whole.data[each.start : each.start + each.size] for each in pieces]
+        if len(self._lent) >= self._most_lent or not parts:
+            parts = [np.array(each, np.uint8).data for each in parts]
+            self._free_again(slot)
+        else:
+            self._lent.add(slot)
+            _leases[slot] = weakref.ref(whole, lambda _: self._back(slot))
+        return [
+            part.toreadonly() if piece.readonly else part
+            for part, piece in zip(parts, pieces, strict=True)
+        ]
+
+    def forget(self, slot: Slot) -> None:
+        """Never use a slot again: its worker may be in the middle of writing to it."""
+        self._close(slot, unused=False)
+
+    def close(self) -> None:
+        """Let go of all slots, but of those that are lent when they come back."""
+        self._closed = True
+        while slot := self._pop():
+            self._close(slot, unused=True)
+        for slot in self._known - self._lent:
+            self.forget(slot)
+
+    def _back(self, slot: Slot) -> None:
+        del _leases[slot]
+        self._lent.discard(slot)
+        self._free_again(slot)
+
+    def _pop(self) -> Slot | None:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return None
+
+    def _free_again(self, slot: Slot) -> None:
+        self._free.append(slot)
+        if self._closed:
+            self.close()
+
+    def _close(self, slot: Slot, unused: bool) -> None:
+        self._known.discard(slot)
+        slot.close(unused)
+
+
+class OpenSlots:
+    """The slots that a worker process has mapped."""
+
+    def __init__(self) -> None:
+        self._mapped: dict[Address, Memory] = {}
+
+    def memory(self, address: Address) -> Memory | None:
+        """Map a slot, unless it has been; None if it is not there (any more)."""
+        found = self._mapped.get(address)
+        if found is None:
+            try:
+                found = np.frombuffer(_mapped(address), np.uint8)
+            except (OSError, ValueError):
+                return None
+            self._mapped[address] = found
+        return found
+
+
+class SlotWriter:
+    """Writes large arrays into a slot while they are pickled.
+
+    Parameters
+    ----------
+    memory : array of uint8, or None
+        The slot; without one, all is pickled.
+
+    Attributes
+    ----------
+    pieces : list of Piece
+        What has been written.
+    wanted : int
+        How many bytes the slot should have had.
+    """
+
+    def __init__(self, memory: Memory | None) -> None:
+        self._memory = memory
+        self.pieces: list[Piece] = []
+        self.wanted = 0
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+        """Write an array; tells whether it has to be pickled instead."""
+        with buffer.raw() as raw:
+            if raw.nbytes < PIECE_BYTES:
+                return True
+            start, self.wanted = (
+                self.wanted,
+                -(-(self.wanted + raw.nbytes) // ALIGNMENT) * ALIGNMENT,
+            )
+            if self._memory is None or self.wanted > len(self._memory):
+                return True
+            self._memory[start : start + raw.nbytes] = np.frombuffer(raw, np.uint8)
+            self.pieces.append(Piece(start, raw.nbytes, raw.readonly))
+        return False
+
+
+def _mapped(address: Address) -> mmap.mmap:
+    file = os.open(address.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(file)
+        if (found.st_dev, found.st_ino) != address.file:
+            raise OSError("the slot is gone, and its path leads to something else")
+        return mmap.mmap(file, address.size)
+    finally:
+        os.close(file)

@@ -1,0 +1,45 @@
+"""A worker process of a run: what it does until its run, or the process that runs it, is over."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from multiprocessing.connection import Connection, wait
+
+from batchloom.runtime.shipping import Parcel, portable, run_errand
+
+
+def serve(connection: Connection) -> None:
+    """Do errands as they come, until an empty one comes or nobody is there any more.
+
+    Parameters
+    ----------
+    connection : Connection
+        Pickled errands come from there; a `Parcel`, or an exception, goes back for each.
+    """
+    # Ctrl-C reaches all processes of the terminal: the one that runs the pipeline says what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        while data := connection.recv_bytes():
+            connection.send(_done(data))
+    except (EOFError, OSError):
+        return
+
+
+def _done(data: bytes) -> Parcel | BaseException:
+    try:
+        return run_errand(pickle.loads(data))
+    except BaseException as exc:
+        return portable(exc)
+
+
+def _end_with_parent() -> None:
+    """End this process in the middle of whatever it does, once there is nobody to do it for."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,81 @@
+"""Records are frozen dataclasses, whatever they are made with."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from batchloom.errors import DefinitionError
+from batchloom.records import Record
+
+
+class Place(Record):
+    """Where something is."""
+
+    row: int
+    column: int = 0
+    marks: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    kind = "place"
+
+
+class Named(Place):
+    """A place with a name."""
+
+    name: str = dataclasses.field(default="here", repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise DefinitionError("no name")
+
+
+def test_fields_are_taken_by_position_and_by_name_after_those_of_the_base() -> None:
+    place = Named(3, 4, name="there")
+    assert (place.row, place.column, place.marks, place.name) == (3, 4, {}, "there")
+    assert [each.name for each in dataclasses.fields(Named)] == ["row", "column", "marks", "name"]
+    assert repr(place) == "Named(row=3, column=4, marks={})"
+
+
+def test_a_default_that_is_made_is_made_for_each_record() -> None:
+    assert Place(1).marks is not Place(1).marks
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((), {}), ((1, 2, {}, 4), {}), ((1,), {"row": 2}), ((1,), {"colum": 2})],
+    ids=["missing", "too many", "twice", "unknown"],
+)
+def test_wrong_arguments_are_refused(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"^Place\b.*row"):
+        Place(*args, **kwargs)
+
+
+def test_no_field_can_be_set_or_deleted() -> None:
+    place = Place(1)
+    with pytest.raises(dataclasses.FrozenInstanceError, match="'row'"):
+        place.row = 2  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError, match="'row'"):
+        del place.row
+    assert place.row == 1
+
+
+def test_replacing_a_field_checks_the_record_again() -> None:
+    assert dataclasses.replace(Named(1), name="there", row=2).row == 2
+    with pytest.raises(DefinitionError, match="no name"):
+        dataclasses.replace(Named(1), name="")
+
+
+def test_records_are_equal_only_to_themselves_and_can_be_keys() -> None:
+    place = Place(1)
+    assert place == place and place != Place(1) and {place: 1}[place] == 1
+
+
+def test_records_are_copied_and_pickled_as_they_are() -> None:
+    place = Named(1, 2, {"a": 1}, name="there")
+    for made in (copy.deepcopy(place), pickle.loads(pickle.dumps(place))):
+        assert vars(made) == vars(place) and made.marks is not place.marks
