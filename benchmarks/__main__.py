@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-from benchmarks import table
+from benchmarks import page, table
 from benchmarks.results import Result
 from benchmarks.timing import Effort
 
@@ -33,12 +33,15 @@ WORKLOADS = {
     "w4c": "w4c_xgboost",
     "w5": "w5_start",
     "w6": "w6_growth",
+    "long": "long_run",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(WORKLOADS))
     parser.add_argument("--quick", action="store_true", help="little data and few rounds")
@@ -47,10 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [each for each in chosen.names if each not in WORKLOADS]
     if unknown:
         parser.error(f"no workload {', '.join(unknown)}: there are {', '.join(WORKLOADS)}")
+    keeps = chosen.keep or not (chosen.quick or chosen.names)
     for name in chosen.names or WORKLOADS:
         result = measured(name, Effort.quick() if chosen.quick else Effort())
-        if chosen.keep or not (chosen.quick or chosen.names):
+        if keeps:
             result.save()
+    if keeps:
+        print("written:", *page.write(list(WORKLOADS)))
     return 0
 
 
@@ -59,7 +65,9 @@ def measured(name: str, effort: Effort) -> Result:
     workload = importlib.import_module(f"benchmarks.{WORKLOADS[name]}")
     print(f"\n## {name.upper()}: {workload.TITLE}\n", flush=True)
     begin = time.perf_counter()
-    result: Result = workload.run(effort, lambda text: print(f"  {text}", file=sys.stderr, flush=True))
+    result: Result = workload.run(
+        effort, lambda text: print(f"  {text}", file=sys.stderr, flush=True)
+    )
     print(table.of_workload(result))
     print(table.of_goals([result]))
     print(f"{time.perf_counter() - begin:.0f} s", flush=True)

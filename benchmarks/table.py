@@ -20,14 +20,16 @@ def of_workload(result: Result) -> str:
         cells = [_cell(result.row(case, who)) for case in cases]
         lines.append(f"| {who} | {' | '.join(cells)} |")
     notes = dict.fromkeys(
-        f"{row.who}, {row.case}: {row.note}." for row in result.rows if row.note not in ("", NOT_INSTALLED)
+        f"{row.who}, {row.case}: {row.note}."
+        for row in result.rows
+        if row.note not in ("", NOT_INSTALLED)
     )
     return "\n".join([*lines, "", result.remarks, *notes]).rstrip() + "\n"
 
 
 def of_goals(results: Sequence[Result]) -> str:
     """Each goal, what Batchloom reaches, and the peer that comes nearest to it."""
-    lines = _header(["", "measure", "goal", OURS, "best peer"])
+    lines = _header(["workload", "measure", "goal", OURS, "best peer"])
     for result in results:
         for goal in result.goals:
             lines.append(_goal_line(result, goal))
@@ -36,7 +38,9 @@ def of_goals(results: Sequence[Result]) -> str:
 
 def _goal_line(result: Result, goal: Goal) -> str:
     row = result.row(goal.case, goal.who)
-    measure = goal.case if goal.who == OURS else f"{goal.case}: {goal.who.removeprefix(OURS + ', ')}"
+    measure = (
+        goal.case if goal.who == OURS else f"{goal.case}: {goal.who.removeprefix(OURS + ', ')}"
+    )
     sign = "≥" if goal.least else "≤"
     wanted = f"{sign} {_figure(goal.what, goal.bound, row)}"
     got = getattr(row, goal.what, None) if row else None

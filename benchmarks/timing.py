@@ -88,7 +88,10 @@ def _groups(cases: Sequence[Case]) -> list[list[str]]:
     packages = list(dict.fromkeys(each.package for case in cases for each in case.subjects))
     return [
         group
-        for group in ([each for each in packages if each != "ray"], [each for each in packages if each == "ray"])
+        for group in (
+            [each for each in packages if each != "ray"],
+            [each for each in packages if each == "ray"],
+        )
         if group
     ]
 
@@ -97,7 +100,9 @@ def _compare_group(
     cases: Sequence[Case], packages: list[str], effort: Effort, say: Callable[[str], None]
 ) -> list[Row]:
     stands = {
-        package: Stand(cases, effort.budget) for package in packages if find_spec(package) is not None
+        package: Stand(cases, effort.budget)
+        for package in packages
+        if find_spec(package) is not None
     }
     rows = []
     try:
@@ -138,14 +143,10 @@ def _limit_rows(case: Case, measured: dict[str, Pairs]) -> list[Row]:
     if not seconds:
         return []
     value = case.unit.of(statistics.median(seconds))
-    return [
-        Row(case.name, case.limit.who, value, case.unit.name, 1.0, case.share, len(seconds))
-    ]
+    return [Row(case.name, case.limit.who, value, case.unit.name, 1.0, case.share, len(seconds))]
 
 
-def _one_pair(
-    pairs: Pairs, case: Case, stand: Stand, which: tuple[int, int], again: int
-) -> None:
+def _one_pair(pairs: Pairs, case: Case, stand: Stand, which: tuple[int, int], again: int) -> None:
     for attempt in range(1 + again):
         watch = OthersAtWork()
         try:

@@ -19,7 +19,7 @@ from benchmarks.timing import Effort, compare
 
 NAME = "w1"
 TITLE = "Overhead: 1,000,000 rows of 16 float32 and a label, batches of 32"
-LIMIT = "the loop `for i in range(0, n, 32): x, y = X[i:i+32], Y[i:i+32]`, and shuffled `x, y = X[idx], Y[idx]`"
+LIMIT = "the loop over `X[i:i+32], Y[i:i+32]`, and shuffled over `X[idx], Y[idx]`"
 ROWS, SIZE = 1_000_000, 32
 BATCHES = ROWS // SIZE
 
@@ -117,7 +117,7 @@ def by_hand(columns: dict[str, np.ndarray], shuffle: bool, actions: int) -> Time
     def in_order(count: int) -> float:
         begin = perf_counter()
         for i in range(0, count * SIZE, SIZE):
-            x, y = X[i : i + SIZE], Y[i : i + SIZE]
+            x, _y = X[i : i + SIZE], Y[i : i + SIZE]
             for function in functions:
                 x = function(x)
         return perf_counter() - begin
@@ -126,7 +126,7 @@ def by_hand(columns: dict[str, np.ndarray], shuffle: bool, actions: int) -> Time
         begin = perf_counter()
         for i in range(0, count * SIZE, SIZE):
             idx = order[i : i + SIZE]
-            x, y = X[idx], Y[idx]
+            x, _y = X[idx], Y[idx]
             for function in functions:
                 x = function(x)
         return perf_counter() - begin
@@ -177,7 +177,7 @@ def touching(make: Callable[[], Any]) -> Timed:
         next(batches)
         begin = perf_counter()
         for _, batch in zip(range(count), batches, strict=False):
-            x, y = batch.x, batch.y
+            _x, _y = batch.x, batch.y
         seconds = perf_counter() - begin
         batches.close()
         return seconds
@@ -255,7 +255,9 @@ def each_action(rows: list[Row]) -> list[Row]:
     none = {row.who: row for row in rows if row.case == "in order, no action"}
     five = {row.who: row for row in rows if row.case == "in order, 5 actions"}
     return [
-        Row("each further action", who, (five[who].value - row.value) / 5, row.unit, pairs=row.pairs)
+        Row(
+            "each further action", who, (five[who].value - row.value) / 5, row.unit, pairs=row.pairs
+        )
         for who, row in none.items()
         if who.startswith(OURS) and row.value is not None and five[who].value is not None
     ]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from batchloom import Dataset
-from benchmarks.cases import BY_HAND, OURS, Case, Goal, Subject, Timed, consuming, gigabytes, whole
+from benchmarks.cases import OURS, Case, Goal, Subject, Timed, consuming, gigabytes, whole
 from benchmarks.peers import column
 from benchmarks.peers.subjects import over_batches, over_parquet
 from benchmarks.results import Result
@@ -45,7 +45,9 @@ def run(effort: Effort, say: Callable[[str], None]) -> Result:
         folder = Path(name)
         say("writing the files")
         write(folder)
-        rows = compare([memory_map(folder / "rows.npy"), parquet(folder / "rows.parquet")], effort, say)
+        rows = compare(
+            [memory_map(folder / "rows.npy"), parquet(folder / "rows.parquet")], effort, say
+        )
     return Result(NAME, TITLE, LIMIT, rows, GOALS)
 
 

@@ -1,4 +1,4 @@
-"""W3: preparing batches while a model is at work: 5 ms of waiting and 5 ms of computing for 10 ms of training."""
+"""W3: preparing batches while a model is at work: 5 ms of waiting, 5 ms of computing, 10 ms of training."""
 
 from __future__ import annotations
 

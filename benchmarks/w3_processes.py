@@ -21,8 +21,8 @@ from benchmarks.timing import Effort, compare
 NAME = "w3b"
 TITLE = "Processes: 5 ms of Python for a result of 3 MB, two processes"
 LIMIT = (
-    "2.5 ms, what two processes need for 5 ms of work, while 2.5 ms of training go by; for shipping alone, making "
-    "the result where it is needed"
+    "2.5 ms, what two processes need for 5 ms of work, while 2.5 ms of training go by; for shipping alone, "
+    "making the result where it is needed"
 )
 COUNT, BYTES, WORKING, TRAINING, AHEAD, WORKERS = 400, 3_000_000, 0.005, 0.0025, 4, 2
 VIEWS, OWNED = f"{OURS}, 2 processes", f"{OURS}, 2 processes, all kept"

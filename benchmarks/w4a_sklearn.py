@@ -42,7 +42,9 @@ def case(columns: dict[str, np.ndarray]) -> Case:
         (
             Subject("by hand, nothing checked", partial(unchecked, columns)),
             Subject(OURS, partial(ours, columns)),
-            *over_batches(columns, SIZE, shuffle=True, timed=learning, leave_out=("tf.data, gather",)),
+            *over_batches(
+                columns, SIZE, shuffle=True, timed=learning, leave_out=("tf.data, gather",)
+            ),
         ),
         most=ROWS // SIZE - 1,
     )
@@ -94,7 +96,9 @@ def learning(make: Callable[[], Any]) -> Timed:
 def ours(columns: dict[str, np.ndarray]) -> Timed:
     pipeline = (
         Dataset(data=columns)
-        .p.init_model("dynamic", "sklearn/SGDClassifier", "clf", {"loss": "log_loss", "random_state": 0})
+        .p.init_model(
+            "dynamic", "sklearn/SGDClassifier", "clf", {"loss": "log_loss", "random_state": 0}
+        )
         .train_model("clf", x="x", y="y")
     )
     return iterating(lambda: pipeline.gen_batch(SIZE, shuffle=1))

@@ -176,7 +176,12 @@ def fit_tf_data(steps: int, arrays: Arrays) -> Timed:
 
 
 def ours_training(arrays: Arrays, config: dict[str, Any]) -> Timed:
-    config = {"model": network(), "loss": "sparse_categorical_crossentropy", "optimizer": "adam", **config}
+    config = {
+        "model": network(),
+        "loss": "sparse_categorical_crossentropy",
+        "optimizer": "adam",
+        **config,
+    }
     pipeline = (
         Dataset(data=dict(zip("xy", arrays, strict=True)))
         .p.init_model("dynamic", "tf/Model", "net", config=config)

@@ -1,6 +1,6 @@
 """W4c: XGBoost on 2,000,000 × 28, 50 rounds: time, memory and AUC of what collects batches.
 
-    python -m benchmarks.w4c_xgboost WAY FOLDER    one way, in this process; prints JSON
+python -m benchmarks.w4c_xgboost WAY FOLDER    one way, in this process; prints JSON
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def concatenated(folder: Path) -> Any:
     import xgboost as xgb
 
     X, Y = load(folder)
-    batches = [(X[at : at + SIZE].copy(), Y[at : at + SIZE].copy()) for at in range(0, len(X), SIZE)]
+    batches = [
+        (X[at : at + SIZE].copy(), Y[at : at + SIZE].copy()) for at in range(0, len(X), SIZE)
+    ]
     x, y = (np.concatenate(each) for each in zip(*batches, strict=True))
     matrix = xgb.DMatrix(x, y, nthread=THREADS)
     return xgb.train({**PARAMETERS, "nthread": THREADS}, matrix, ROUNDS)

@@ -29,7 +29,9 @@ def usual(
     return lambda: pipeline.gen_batch(size, shuffle=shuffle, n_epochs=1, prefetch=prefetch)
 
 
-def prefetching(work: Work, count: int, ahead: int, processes: bool = False) -> Callable[[], Iterable[Any]]:
+def prefetching(
+    work: Work, count: int, ahead: int, processes: bool = False
+) -> Callable[[], Iterable[Any]]:
     from batchflow import Dataset
 
     batch_class = _working(work)

@@ -19,7 +19,9 @@ def arrow_table(columns: Columns) -> Any:
 
     def arrow(values: np.ndarray) -> Any:
         flat = pa.array(values.reshape(-1))
-        return flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        return (
+            flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        )
 
     return pa.table({name: arrow(values) for name, values in columns.items()})
 

@@ -33,7 +33,11 @@ def table(columns: Columns) -> Any:
     import pyarrow as pa
 
     def arrow(values: np.ndarray) -> Any:
-        return pa.array(values) if values.ndim == 1 else pa.FixedShapeTensorArray.from_numpy_ndarray(values)
+        return (
+            pa.array(values)
+            if values.ndim == 1
+            else pa.FixedShapeTensorArray.from_numpy_ndarray(values)
+        )
 
     return pa.table({name: arrow(values) for name, values in columns.items()})
 

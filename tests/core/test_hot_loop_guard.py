@@ -178,15 +178,17 @@ def test_a_small_batch_takes_no_more_than_it_did(loop: str, what: str) -> None:
     before = stored(loop, what)
     now = COUNTS[what](batches_of(loop))
     assert now <= before * TENTH, (
-        f"{loop}: {now:.1f} {what} a batch, and {before} are stored in {STORED.name}. If that is meant, store "
-        f"what there is now with `python tests/core/{Path(__file__).name}`, and say in the commit what it buys"
+        f"{loop}: {now:.1f} {what} a batch, and {before} are stored in {STORED.name}. If that is meant, "
+        f"`python tests/core/{Path(__file__).name}` stores what there is now; say in the commit what it buys"
     )
 
 
 def test_what_is_counted_grows_with_the_work() -> None:
     for count in COUNTS.values():
         assert count(batches_of("as people use it")) > count(batches_of("in order, copy=False")) > 1
-    assert instructions(batches_of("in order, 5 actions")) > instructions(batches_of("in order, owning"))
+    assert instructions(batches_of("in order, 5 actions")) > instructions(
+        batches_of("in order, owning")
+    )
 
 
 def store() -> None:
