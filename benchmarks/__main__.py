@@ -46,13 +46,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(WORKLOADS))
     parser.add_argument("--quick", action="store_true", help="little data and few rounds")
     parser.add_argument("--keep", action="store_true", help="keep the results of a part, too")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="subjects with that in their names"
+    )
     chosen = parser.parse_args(arguments)
+    if chosen.only and chosen.keep:
+        parser.error("--only leaves out what a table needs: nothing of it can be kept")
     unknown = [each for each in chosen.names if each not in WORKLOADS]
     if unknown:
         parser.error(f"no workload {', '.join(unknown)}: there are {', '.join(WORKLOADS)}")
-    keeps = chosen.keep or not (chosen.quick or chosen.names)
+    keeps = chosen.keep or not (chosen.quick or chosen.names or chosen.only)
     for name in chosen.names or WORKLOADS:
-        result = measured(name, Effort.quick() if chosen.quick else Effort())
+        effort = Effort.quick(chosen.only) if chosen.quick else Effort(only=chosen.only)
+        result = measured(name, effort)
         if keeps:
             result.save()
     if keeps:

@@ -55,6 +55,7 @@ def compare_programs(
     cores: int = 1,
 ) -> list[Row]:
     """Run each program once a round, and set its figures against those of the limit in that round."""
+    programs = {who: each for who, each in programs.items() if who == limit or effort.includes(who)}
     seen: dict[str, list[Measured]] = {who: [] for who in programs}
     others: dict[str, list[float]] = {who: [] for who in programs}
     failures: dict[str, str] = {}
