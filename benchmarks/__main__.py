@@ -50,8 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--only", default="", metavar="TEXT", help="subjects with that in their names"
     )
     chosen = parser.parse_args(arguments)
-    if chosen.only and chosen.keep:
-        parser.error("--only leaves out what a table needs: nothing of it can be kept")
+    if chosen.keep and (chosen.only or chosen.quick):
+        parser.error("what --only or --quick leaves is not what a table shows: it cannot be kept")
     unknown = [each for each in chosen.names if each not in WORKLOADS]
     if unknown:
         parser.error(f"no workload {', '.join(unknown)}: there are {', '.join(WORKLOADS)}")

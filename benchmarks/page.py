@@ -26,7 +26,13 @@ def write(names: Sequence[str], folder: Path = KEPT) -> list[Path]:
 
 def filled(text: str, results: Sequence[Result]) -> str:
     """Put the tables between their marks."""
-    parts = {"goals": goals, "plot": picture, "workloads": workloads, "machine": where}
+    parts = {
+        "goals": goals,
+        "main": main,
+        "plot": picture,
+        "workloads": workloads,
+        "machine": where,
+    }
     for name, make in parts.items():
         begin = BEGIN.format(name)
         if begin in text:
@@ -38,6 +44,10 @@ def filled(text: str, results: Sequence[Result]) -> str:
 
 def goals(results: Sequence[Result]) -> str:
     return table.of_goals(results) if results else "Not measured yet.\n"
+
+
+def main(results: Sequence[Result]) -> str:
+    return table.of_main(results) if results else "Not measured yet.\n"
 
 
 def picture(results: Sequence[Result]) -> str:

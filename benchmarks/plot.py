@@ -8,28 +8,17 @@ from typing import Any
 
 from benchmarks.cases import OURS
 from benchmarks.results import Result, Row
+from benchmarks.table import MAIN, measured
 
-# Workload and case of each panel, with the words above it.
-PANELS = {
-    ("w1", "shuffled, no action"): "Small batches, shuffled\ntimes the loop by hand",
-    (
-        "w1",
-        "as people use it, shuffled",
-    ): "The same with an action and a model\ntimes the loop by hand",
-    ("w2", "no prefetch"): "Big batches, shuffled\nshare of np.take",
-    ("w2-storage", "memory map"): "Larger than memory\nshare of reading in order",
-    ("w3", "training on a device"): "Prefetch behind training\nshare of the ideal",
-    ("w3b", "5 ms of Python"): "Python in two processes\nshare of the ideal",
-    ("w4a", "a step"): "SGDClassifier.partial_fit\ntimes the loop by hand",
-    ("w5", "process start to first batch"): "Start to first batch\ntimes a script of NumPy",
-}
 OWN, OTHERS = "#2b6cb0", "#b8b8b8"
 
 
 def draw(results: Sequence[Result], path: Path) -> None:
     """Draw a panel for each main figure that was measured; nothing if there is none."""
     panels = {
-        title: rows for at, title in PANELS.items() if (rows := _rows(results, *at)) is not None
+        f"{what}\n{measure}": rows
+        for at, (what, measure) in MAIN.items()
+        if (rows := _rows(results, *at)) is not None
     }
     if not panels:
         return
@@ -52,15 +41,11 @@ def draw(results: Sequence[Result], path: Path) -> None:
 
 
 def _rows(results: Sequence[Result], name: str, case: str) -> list[Row] | None:
-    found = [row for each in results if each.name == name for row in each.rows if row.case == case]
-    measured = [
-        row for row in found if row.relative is not None and row.pairs and row.who != "by hand"
-    ]
-    return (
-        sorted(measured, key=lambda row: row.relative or 0.0, reverse=not measured[0].share)
-        if measured
-        else None
-    )
+    """Best first at the bottom, as a bar chart counts."""
+    rows = measured(results, name, case)
+    if not rows:
+        return None
+    return sorted(rows, key=lambda row: row.relative or 0.0, reverse=not rows[0].share)
 
 
 def _panel(panel: Any, title: str, rows: Sequence[Row]) -> None:

@@ -4,11 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.cases import IDEAL, OURS, Goal
+from benchmarks.cases import BY_HAND, IDEAL, OURS, Goal
 from benchmarks.results import NOT_INSTALLED, Result, Row
 
 ABSENT = "–"
 FAILED = "failed"
+
+
+# The figures that stand for the whole: workload and case, what it is, and how it is counted.
+MAIN = {
+    ("w1", "shuffled, no action"): ("Small batches, shuffled", "times the loop by hand"),
+    ("w1", "as people use it, shuffled"): (
+        "The same with an action and a model",
+        "times the loop by hand",
+    ),
+    ("w2", "no prefetch"): ("Big batches, shuffled", "share of np.take"),
+    ("w2-storage", "memory map"): ("Larger than memory, shuffled", "share of reading in order"),
+    ("w3", "training on a device"): ("Prefetch behind training", "share of the ideal"),
+    ("w3b", "5 ms of Python"): ("Python in two processes", "share of the ideal"),
+    ("w4a", "a step"): ("SGDClassifier.partial_fit", "times the loop by hand"),
+    ("w5", "process start to first batch"): ("Start to first batch", "times a script of NumPy"),
+}
+
+
+def of_main(results: Sequence[Result]) -> str:
+    """The main figures: Batchloom, the best peer, and the others from there to the last."""
+    lines = _header(["", "counted in", OURS, "best peer", "others"])
+    for (name, case), (what, measure) in MAIN.items():
+        rows = measured(results, name, case)
+        ours = [row for row in rows if row.who.startswith(OURS)]
+        peers = [row for row in rows if not row.who.startswith((OURS, "by hand"))]
+        if ours:
+            figures = [f"**{_figure('relative', _sorted(ours)[0].relative or 0.0, ours[0])}**"]
+            figures += _peers_in_short(_sorted(peers))
+            lines.append(f"| {what} | {measure} | {' | '.join(figures)} |")
+    return "\n".join(lines) + "\n"
+
+
+def measured(results: Sequence[Result], name: str, case: str) -> list[Row]:
+    """The rows of a case that were measured, but for the limit itself."""
+    rows = [row for each in results if each.name == name for row in each.rows if row.case == case]
+    return [row for row in rows if row.relative is not None and row.who not in (BY_HAND, IDEAL)]
+
+
+def _sorted(rows: Sequence[Row]) -> list[Row]:
+    """Best first."""
+    return sorted(rows, key=lambda row: row.relative or 0.0, reverse=bool(rows) and rows[0].share)
+
+
+def _peers_in_short(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return [ABSENT, ABSENT]
+    best, *rest = rows
+    shown = [_figure("relative", each.relative or 0.0, each) for each in rest[:1] + rest[1:][-1:]]
+    return [
+        f"{_figure('relative', best.relative or 0.0, best)} ({best.who})",
+        " to ".join(shown) or ABSENT,
+    ]
 
 
 def of_workload(result: Result) -> str:
@@ -45,7 +97,7 @@ def _goal_line(result: Result, goal: Goal) -> str:
     wanted = f"{sign} {_figure(goal.what, goal.bound, row)}"
     got = getattr(row, goal.what, None) if row else None
     if row is None or got is None:
-        reached = row.note if row and row.note else "not measured"
+        reached = FAILED if row and row.note else "not measured"
     else:
         reached = _figure(goal.what, got, row)
         reached = f"**{reached}**" if goal.holds(got) else f"{reached} (missed)"
