@@ -217,6 +217,42 @@ def test_a_newer_format_names_both_versions(saved: Path) -> None:
     refused(saved, FormatVersionError, r"format 2, written by batchloom 9.1; .* up to 1")
 
 
+GROWN = """
+import resource, sys
+from batchloom.errors import SavedModelError
+from batchloom.models.archive import read_manifest
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    read_manifest(sys.argv[1])
+except SavedModelError as exc:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, exc)
+"""
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"),
+    [(each, 4 * 2**20 - 2**10) for each in (b"{},", b"[[]],", b'"",', b'{"a":{}},')]
+    + [(b"{},", 2**27)],
+)
+def test_a_manifest_that_would_swell_is_refused_within_bounds(
+    saved: Path, unit: bytes, size: int
+) -> None:
+    """As large as a manifest may be, and larger: kilobytes of memory per kilobyte are counted."""
+    before = contents(saved)
+    data = b"[" + unit * (size // len(unit)) + b"{}]"
+    with zipfile.ZipFile(saved, "w") as archive:
+        for info, old in before:
+            archive.writestr(info.filename, data if info.filename == "manifest.json" else old)
+    done = subprocess.run(
+        [sys.executable, "-c", GROWN, str(saved)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert int(done.stdout.split()[0]) < 200 * 1024, done.stdout
+
+
 @pytest.mark.parametrize(
     "data",
     [

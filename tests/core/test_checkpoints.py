@@ -130,6 +130,13 @@ def test_a_pipeline_that_rebatches_goes_on_from_an_epochs_end(prefetch, tmp_path
     assert result(pipeline(rebatch=13).resume(tmp_path)) == whole
 
 
+def test_a_run_goes_on_from_every_batch(tmp_path):
+    whole = result(pipeline().run(7, shuffle=5, n_epochs=3))
+    for at in range(1, 45):
+        stopped(pipeline(), at, tmp_path / str(at), checkpoint_every=at)
+        assert result(pipeline().resume(tmp_path / str(at), checkpoint_every=99)) == whole, at
+
+
 def test_stopped_twice_it_goes_on_twice(tmp_path):
     whole = result(pipeline().run(7, shuffle=5, n_epochs=3))
     stopped(pipeline(), 9, tmp_path, checkpoint_every=2)

@@ -103,6 +103,17 @@ def test_a_batch_takes_the_same_of_few_items_and_of_many(
     assert of(1_000_000) < 1.5 * of(10_000) < SMALL * 2
 
 
+def test_an_epoch_s_order_is_not_kept_for_longer() -> None:
+    items = 400_000
+
+    def use() -> None:
+        batches = Dataset(items).gen_batch(100, shuffle=1, n_epochs=3)
+        kept = list(itertools.islice(batches, 0, None, items // 100))
+        assert [each.epoch for each in kept] == [0, 1, 2]
+
+    assert peak_memory(use) < items * 8 * 1.5
+
+
 class Counted:
     """A column that counts the rows that are read of it."""
 

@@ -84,6 +84,23 @@ def test_several_locks_in_opposite_order_do_not_block(prefetch: int) -> None:
 
 
 @pytest.mark.parametrize("prefetch", PREFETCH)
+def test_a_lock_that_is_held_may_be_asked_for_again(prefetch: int) -> None:
+    """By a call of another action, by a run inside, by a step inside of a step."""
+
+    class Again(Failing):
+        @action(use_lock="ledger")
+        def again(self, ledger: list[int]) -> Again:
+            self.locked(ledger)
+            dataset(4, Again).p.locked(ledger).run(4, prefetch=1)
+            return self
+
+    ledger: list[int] = []
+    chance = Pipeline().locked(ledger).again(ledger) @ 1.0
+    (dataset(20, Again).p.jitter() + chance).run(4, prefetch=prefetch)
+    assert ledger == [each for number in range(5) for each in [number] * 4 + [0, 0]]
+
+
+@pytest.mark.parametrize("prefetch", PREFETCH)
 def test_a_lock_of_the_prepared_and_of_the_acting_part(prefetch: int) -> None:
     ledger: list[int] = []
     made = over(60).init_variable("n", 0).jitter().locked(ledger).inc_variable("n").locked(ledger)

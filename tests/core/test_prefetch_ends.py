@@ -53,6 +53,14 @@ def test_an_action_raises(kind: str, prefetch: int) -> None:
     assert outcome(over(8).init_variable("n", 0).count(), 1, prefetch=prefetch)[1] is None
 
 
+@pytest.mark.parametrize("prefetch", PREFETCH)
+def test_the_traceback_leads_to_the_line_that_raised(prefetch: int) -> None:
+    with pytest.raises(ValueError) as caught:
+        over(100).slow_even().fail_at([5]).run(1, prefetch=prefetch)
+    assert caught.traceback[-1].name == "fail_at"
+    assert "raise EXCEPTIONS[kind]()" in str(caught.traceback[-1].statement)
+
+
 @pytest.mark.parametrize("kind", sorted(EXCEPTIONS))
 def test_an_action_raises_in_another_process(kind: str, executor: ProcessPoolExecutor) -> None:
     expected = RuntimeError if kind == "StopIteration" else type(EXCEPTIONS[kind]())
@@ -289,6 +297,24 @@ def test_300_runs_that_break_leave_threads_and_files_as_they_were() -> None:
         once()
     assert threading.active_count() <= threads
     assert len(os.listdir("/proc/self/fd")) == files
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_thousand_runs_that_break_leave_memory_as_it_was() -> None:
+    made = trained()
+
+    def held(runs: int) -> int:
+        for _ in range(runs):
+            for batch in made.gen_batch(2, prefetch=3):
+                if batch.number == 1:
+                    break
+        gc.collect()
+        with open("/proc/self/smaps_rollup") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+
+    warm = held(200)
+    assert held(800) < 1.05 * warm
 
 
 @pytest.mark.parametrize("prefetch", [1, 2, 4])

@@ -427,11 +427,14 @@ def test_equal_entry_points_are_one(install) -> None:
     assert get_model_class("acme/Net")
 
 
-def test_many_threads_get_one_class(install) -> None:
+def test_many_threads_get_one_class(install, monkeypatch) -> None:
+    loads: list[int] = []
+    monkeypatch.setitem(sys.modules, "acme_loads", loads)
     install(
         "batchloom-acme",
         models={"acme/*": "acme_resolver:resolver"},
-        acme_net="import time; time.sleep(0.2)\n" + textwrap.dedent(NET),
+        acme_net="import sys, time; time.sleep(0.2)\n"
+        "sys.modules['acme_loads'].append(1)\n" + textwrap.dedent(NET),
         acme_resolver=RESOLVER,
     )
     start = threading.Barrier(8)
@@ -442,7 +445,7 @@ def test_many_threads_get_one_class(install) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         found = {each.result(20) for each in [pool.submit(ask) for _ in range(8)]}
-    assert len(found) == 1
+    assert (len(found), loads) == (1, [1])
 
 
 def test_import_of_batchloom_scans_nothing() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from batchloom import Batch, Dataset, action
+from batchloom import Batch, Dataset, F, action
 from batchloom.errors import BatchloomError, DefinitionError, ModelNotBuiltError
 from batchloom.models import BaseModel
 
@@ -115,10 +119,76 @@ def test_no_column_and_no_dimension() -> None:
         Dataset(data={"x": np.float64(1)})
 
 
+WORDS = np.array(["a", "a much longer word", "", "ÿ", "日本"] * 8)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [WORDS, WORDS.astype(object), [*WORDS], np.array([None, 1, "b", 2.5, (1,)] * 8, dtype=object)],
+    ids=["fixed width", "objects", "list", "mixed"],
+)
+def test_texts_and_objects_stay_as_they_are_wherever_they_go(column, tmp_path: Path) -> None:
+    """In threads, in processes and in checkpoints: none is cut to the length of another."""
+
+    def run(**options):
+        made = Dataset(data={"x": column}).p.init_variable("seen", init_on_each_run=list)
+        made = made.rebatch(3) if options.pop("rebatch", False) else made
+        made = made.update_variable("seen", F(lambda batch: batch.x.tolist()), mode="extend")
+        return made, {"batch_size": 2, "shuffle": 1, "seed": 2, **options}
+
+    def seen(**options):
+        made, options = run(**options)
+        return made.run(**options).get_variable("seen")
+
+    expected = [list(column)[at] for at in seen_ids(len(column))]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
+        for options in ({}, {"prefetch": 3}, {"rebatch": True}, {"executor": processes}):
+            assert seen(**options) == expected
+    made, options = run()
+    for batch in made.gen_batch(**options, checkpoint=tmp_path, checkpoint_every=1):
+        if batch.number == 7:
+            break
+    assert run()[0].resume(tmp_path).get_variable("seen") == expected
+
+
+def seen_ids(n: int) -> list[int]:
+    made = Dataset(n).p.gen_batch(n, shuffle=1, seed=2)
+    return next(made).indices.tolist()
+
+
+def test_an_array_larger_than_memory_should_be_is_read_where_it_lies(tmp_path: Path) -> None:
+    """Three gigabytes that take no room on the disk: only the rows of a batch are read."""
+    rows, width = 3 * 2**30 // 8 // 1000, 1000
+    mapped = np.memmap(tmp_path / "x", dtype="f8", mode="w+", shape=(rows, width))
+    mapped[-1], mapped[7] = 1.0, 2.0
+    with resource_of_memory() as grown:
+        dataset = Dataset(data={"x": mapped})
+        batches = [next(dataset.p.gen_batch(100, shuffle=each)).x for each in range(3)]
+        last = dataset.batch_at(np.array([rows - 1, 7, 0])).x
+    assert [each.shape for each in batches] == [(100, width)] * 3
+    assert last[:, 0].tolist() == [1.0, 2.0, 0.0]
+    assert grown() < 200 * 2**20
+
+
+@contextmanager
+def resource_of_memory():
+    """How many bytes this process has come to hold besides what it maps."""
+
+    def held() -> int:
+        with open("/proc/self/statm") as file:
+            total, shared = file.read().split()[1:3]
+        return (int(total) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+    before = held()
+    yield lambda: held() - before
+
+
 def test_two_models_of_one_name_are_refused() -> None:
     made = Dataset(data={"x": X}).p.init_model("dynamic", Pairs, "m")
     with pytest.raises(DefinitionError, match="'m'"):
         made.init_model("dynamic", Pairs, "m")
+    with pytest.raises(DefinitionError, match="'m'"):
+        made.import_model("m", Dataset(data={"x": X}).p.init_model("dynamic", Pairs, "m"))
 
 
 @pytest.mark.parametrize(("mode", "is_shared"), [("static", True), ("dynamic", False)])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ import stopped_runs as runs
 
 from batchloom import Dataset, Pipeline
 from batchloom.errors import (
+    CheckpointError,
     CheckpointMismatchError,
     CorruptFileError,
     ModelNotBuiltError,
@@ -67,7 +70,8 @@ def test_a_full_disk_leaves_the_saved_model_and_names_its_path(tmp_path: Path) -
     done, path = made().run(**runs.RUN), tmp_path / "model"
     done.save_model("m", path)
     before = contents(tmp_path)
-    with files_of_at_most(2_000), pytest.raises(SaveError, match=str(path)):
+    said = re.escape(str(path)) + r".*\d bytes are free"
+    with files_of_at_most(2_000), pytest.raises(SaveError, match=said):
         done.save_model("m", path)
     assert contents(tmp_path) == before
     done.save_model("m", tmp_path / "elsewhere")  # it is still in memory
@@ -114,15 +118,42 @@ def test_a_saved_model_that_is_removed_while_it_is_loaded(tmp_path: Path, monkey
         load_model(path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+@contextmanager
+def somebody_without_rights(folder: Path) -> Iterator[None]:
+    """Root may read and write everything: for the time being this process is of nobody."""
+    folder.chmod(0o500)
+    is_root = os.geteuid() == 0
+    try:
+        if is_root:
+            os.seteuid(65534)
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o700)
+
+
 def test_no_permission_is_said_with_the_path(tmp_path: Path) -> None:
     done = made().run(**runs.RUN)
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(SaveError, match="Permission"):
-            done.save_model("m", tmp_path / "model")
-    finally:
-        tmp_path.chmod(0o700)
+    path = tmp_path / "model"
+    with somebody_without_rights(tmp_path):
+        with pytest.raises(SaveError, match=f"{re.escape(str(path))}.*Permission"):
+            done.save_model("m", path)
+        with pytest.raises(CheckpointError, match=f"{re.escape(str(tmp_path))}.*Permission"):
+            made().run(**runs.RUN, checkpoint=tmp_path / "kept")
+    done.save_model("m", path)
+
+
+def test_a_model_is_saved_to_another_device(tmp_path: Path) -> None:
+    """The temporary folder is beside the target, not on another file system."""
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system to save to")
+    with tempfile.TemporaryDirectory(dir=elsewhere) as folder:
+        done = made().run(**runs.RUN)
+        done.save_model("m", Path(folder) / "model")
+        assert [each.name for each in Path(folder).iterdir()] == ["model"]
+        assert load_model(Path(folder) / "model").estimator.coefs_
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "member"])

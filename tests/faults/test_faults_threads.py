@@ -53,12 +53,22 @@ def test_16_threads_change_a_variable() -> None:
     def change(number: int) -> None:
         for at in range(1000):
             made.variables.change("n", lambda old: old + 1)
-            made.variables.change("seen", lambda old, at=at: [*old[-9:], (number, at)])
+            made.variables.change("seen", lambda old, at=at: (old.append((number, at)), old)[1])
             made.variables["seen"]
 
     assert at_once(16, change) == [None] * 16
-    assert made.get_variable("n") == 16_000
-    assert len(made.get_variable("seen")) == 10
+    seen = made.get_variable("seen")
+    assert made.get_variable("n") == len(seen) == 16_000
+    for number in range(16):  # nothing is lost, and what a thread writes stays in its order
+        assert [at for each, at in seen if each == number] == list(range(1000))
+
+
+@pytest.mark.parametrize("prefetch", [2, 16])
+def test_16_threads_prepare_batches_that_write_variables(prefetch: int) -> None:
+    made = over(2000).init_variable("n", 0).init_variable("seen", init_on_each_run=list)
+    made = made.count().remember().run(4, prefetch=prefetch)
+    assert made.get_variable("n") == 500
+    assert [number for number, _ in made.get_variable("seen")] == list(range(500))
 
 
 @pytest.mark.parametrize("model_class", [Walk, SharedWalk])
@@ -80,10 +90,35 @@ def test_16_threads_train_one_model(model_class: type[Walk]) -> None:
 
 
 def test_8_threads_use_a_dynamic_model_for_the_first_time() -> None:
+    built = []
+
+    class Built(Walk):
+        def _build(self, *args: Any, **kwargs: Any) -> None:
+            built.append(kwargs["batch"].number)
+            super()._build(*args, **kwargs)
+
     for _ in range(20):
-        made = over(32).init_model("dynamic", Walk, "model").init_variable("n", 0)
+        made = over(32).init_model("dynamic", Built, "model").init_variable("n", 0)
         made = made.predict_here().train_here().count().run(2, prefetch=8)
         assert (made.models["model"].first, made.get_variable("n")) == (0, 16)
+    assert built == [0] * 20
+
+
+def test_two_pipelines_train_two_models_in_opposite_order() -> None:
+    """Each training takes effect whole and once, and no one waits for ever."""
+    source = over(40).init_model("static", Sum, "one").init_model("static", Sum, "two")
+
+    def work(number: int) -> Any:
+        made = over(400).import_model("one", source).import_model("two", source).jitter()
+        for name in ("one", "two")[:: 1 - 2 * number]:
+            made = made.train_model(name, x="x")
+        return made.run(2, prefetch=4).failures
+
+    assert at_once(2, work) == [[], []]
+    for name in ("one", "two"):
+        model = source.models[name]
+        assert (model.items, model.batches) == (800, 400)
+        assert model.total == pytest.approx(2 * np.linspace(0.0, 1.0, 400).sum())
 
 
 def test_a_model_is_saved_whole_while_it_is_trained(tmp_path: Path) -> None:
@@ -106,6 +141,22 @@ def test_a_model_is_saved_whole_while_it_is_trained(tmp_path: Path) -> None:
 
     pairs = at_once(3, work)[0]
     assert len(pairs) == 8 and all(first == second for first, second in pairs), pairs
+
+
+class Sum(Walk):
+    """Counts what it was shown, in two steps that another thread must not come between."""
+
+    def _build(self, *args: Any, **kwargs: Any) -> None:
+        self.items = self.batches = 0
+        self.total = 0.0
+
+    def _train(self, x: Any) -> None:
+        items, total = self.items, self.total
+        self.batches += 1
+        self.items, self.total = items + len(x), total + float(x.sum())
+
+    def _end_epoch(self, epoch: int, last: bool) -> None:
+        pass
 
 
 class Counting(Walk):

@@ -14,6 +14,7 @@ import numpy as np
 
 from batchloom.errors import DataError
 from batchloom.ordering import Positions
+from batchloom.recycling import LARGE_BYTES, Recycler
 
 
 class Column(Protocol):
@@ -43,21 +44,32 @@ class ArrayColumn:
         # A memory map's own methods make subclass instances, at several times the price.
         self._array = data if _is_masked(data) else np.asarray(data)
         self._in_rows = self._array.flags.c_contiguous and self._array.flags.aligned
+        self._few = _few_rows(self._array)
+        self._recycler = Recycler()
 
     def __len__(self) -> int:
         return len(self._array)
 
     def take(self, positions: Positions) -> Any:
         if self._in_rows:
-            return self._array.take(positions, axis=0)
+            array = self._array
+            if len(positions) <= self._few or not _are_within(positions, len(array)):
+                return array.take(positions, axis=0)
+            made = self._recycler.empty((len(positions), *array.shape[1:]), array.dtype)
+            # With "clip", which has nothing left to do, NumPy writes to where it is told at once.
+            return array.take(positions, 0, made, "clip")
         # NumPy's take would first copy the whole of an array whose rows do not lie one behind the other.
         taken = self._array[positions]
         return taken if _is_masked(taken) else np.ascontiguousarray(taken)
 
     def rows(self, start: int, stop: int, copy: bool = True) -> Any:
         view = self._array[start:stop]
-        if copy:
+        if copy and len(view) <= self._few:
             return view.copy()
+        if copy:
+            made = self._recycler.empty(view.shape, view.dtype)
+            made[...] = view
+            return made
         view.flags.writeable = False
         return view
 
@@ -72,6 +84,18 @@ class ArrayColumn:
     def row_bytes(self) -> int:
         """How large a row is."""
         return int(self._array.nbytes) // max(len(self._array), 1)
+
+
+def _few_rows(array: np.ndarray[Any, Any]) -> int:
+    """Say up to how many rows of an array are not large."""
+    if _is_masked(array) or array.dtype.hasobject or not array.nbytes:
+        return sys.maxsize
+    return LARGE_BYTES * len(array) // int(array.nbytes)
+
+
+def _are_within(positions: Positions, length: int) -> bool:
+    # As unsigned numbers, negative ones are beyond the end as well.
+    return bool(positions.view(np.uintp).max() < length)
 
 
 class PandasColumn:

@@ -75,17 +75,18 @@ def sync_directory(directory: Path) -> None:
 
 def _check_target(target: Path) -> None:
     parent = target.parent
-    if not parent.is_dir():
-        raise SaveError(
-            f"cannot save to {target}: there is no directory {parent}. Make it, or save elsewhere: "
-            "the model is still in memory"
-        )
     try:
-        mode = target.lstat().st_mode
+        is_there = parent.is_dir()
+        mode = target.lstat().st_mode if is_there else 0
     except FileNotFoundError:
         return
     except OSError as exc:
         raise save_error(target, exc) from exc
+    if not is_there:
+        raise SaveError(
+            f"cannot save to {target}: there is no directory {parent}. Make it, or save elsewhere: "
+            "the model is still in memory"
+        )
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"
         raise SaveError(f"cannot save to {target}: it is {kind}, and a saved model is one file")

@@ -52,10 +52,20 @@ def write(folder: Path, number: int, fill: Callable[[Path], None]) -> Path:
 
 
 def all_of(folder: Path) -> list[Path]:
-    """List the checkpoints of a folder, the newest one last."""
-    if not folder.is_dir():
-        return []
-    return sorted(each for each in folder.iterdir() if _NAME.fullmatch(each.name))
+    """List the checkpoints of a folder, the newest one last.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder cannot be read.
+    """
+    try:
+        found = folder.iterdir() if folder.is_dir() else ()
+        return sorted(each for each in found if _NAME.fullmatch(each.name))
+    except OSError as exc:
+        raise CheckpointError(
+            f"cannot look for checkpoints in {folder}: {exc.strerror or exc}"
+        ) from exc
 
 
 def set_aside(path: Path) -> Path:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
 from batchloom.errors import ActionError
+from batchloom.records import Record
 
 if TYPE_CHECKING:
     from batchloom.index import Ids
     from batchloom.steps import Step
 
 
-@dataclass(frozen=True, slots=True)
-class PlainAction:
+class PlainAction(Record):
     """An action that is called with the same arguments for every batch.
 
     Attributes
@@ -33,8 +32,7 @@ class PlainAction:
     kwargs: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Record):
     """One step as a function of a batch.
 
     Attributes
@@ -66,8 +64,7 @@ class Operation:
     action: PlainAction | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Record):
     """Where an exception came from.
 
     Attributes

@@ -7,7 +7,6 @@ something shared can prepare several batches at once; from there on batches are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from batchloom.actions import action_mark
 from batchloom.batch import Batch
 from batchloom.definition import Declaration, Definition
 from batchloom.expressions import Component, Variable, evaluate, find_expressions, has_expressions
+from batchloom.records import Record
 from batchloom.runtime import partners
 from batchloom.runtime.destinations import Destinations
 from batchloom.runtime.model_steps import CALLS, EvaluateCall, ModelCall, TrainCall
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 NOTHING = Declaration()
 
 
-@dataclass(frozen=True, slots=True)
-class StagePlan:
+class StagePlan(Record):
     """The operations between two changes of the batch size.
 
     Attributes
@@ -60,8 +59,7 @@ class StagePlan:
     rebatch: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Record):
     """What a run does.
 
     Attributes
@@ -88,7 +86,6 @@ class Plan:
         return [each for each in self.calls if isinstance(each, EvaluateCall)]
 
 
-@dataclass(slots=True)
 class Surrounding:
     """What the compiling of a step has to know of all the others.
 
@@ -115,16 +112,17 @@ class Surrounding:
         Whether steps are watched for what makes a run not repeatable.
     """
 
-    definition: Definition
-    components: tuple[str, ...]
-    state: State | None = None
-    written: set[str] = field(default_factory=set)
-    trained: set[str] = field(default_factory=set)
-    calls: list[ModelCall] = field(default_factory=list)
-    joins: bool = False
-    partners: list[State] = field(default_factory=list)
-    rebatched: int | None = None
-    watch: bool = False
+    def __init__(self, definition: Definition, state: State | None, watch: bool) -> None:
+        self.definition = definition
+        self.components = definition.dataset.components if definition.dataset is not None else ()
+        self.state = state
+        self.written: set[str] = set()
+        self.trained: set[str] = set()
+        self.calls: list[ModelCall] = []
+        self.joins = False
+        self.partners: list[State] = []
+        self.rebatched: int | None = None
+        self.watch = watch
 
     @classmethod
     def of(
@@ -132,8 +130,7 @@ class Surrounding:
     ) -> Surrounding:
         """Look at all steps of a definition."""
         dataset = definition.dataset
-        components = dataset.components if dataset is not None else ()
-        around = cls(definition, components, state, watch=watch)
+        around = cls(definition, state, watch)
         for step in definition.all_steps():
             if isinstance(step, WriteVariable):
                 around.written.add(step.name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from batchloom.batch import Batch
 from batchloom.dataset import Dataset
-from batchloom.ordering import Order
+from batchloom.ordering import Order, Positions
 from batchloom.portion import Portion
+from batchloom.records import Record
 from batchloom.rows import SHARED_BYTES, Rows
 from batchloom.runtime.options import RunOptions
 
@@ -20,9 +20,14 @@ LARGE_BYTES = 1 << 18
 PORTION_BYTES = 1 << 24
 """A portion of large batches is no larger than this."""
 
+AHEAD_BYTES = 1 << 22
+"""Nor than this if it is prepared ahead, and all of its batches are in memory at once."""
 
-@dataclass(frozen=True, slots=True)
-class EpochEnd:
+POSITION_BYTES = 8
+"""What a portion holds of each item besides its components."""
+
+
+class EpochEnd(Record):
     """Comes after the last batch of an epoch.
 
     Attributes
@@ -39,8 +44,7 @@ class EpochEnd:
     rebatched: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Record):
     """How far a run has come.
 
     Attributes
@@ -122,7 +126,8 @@ class Source:
         self._order = order
         self._seed = seed
         self.batches = batches_in_epoch(len(dataset), options)
-        self.most = portion_size(dataset, options.batch_size)
+        ahead = options.prefetch > 0 or options.executor is not None
+        self.most = portion_size(dataset, options.batch_size, ahead)
         self._start = start
         self._number = start.epoch * self.batches + start.batch
         self._left = -1
@@ -147,20 +152,30 @@ class Source:
     def _portions(self) -> Iterator[Supply]:
         epoch, done = self._start.epoch, self._start.batch
         while self.epochs is None or epoch < self.epochs:
-            order = self._order.positions(epoch)
-            size = self._options.batch_size
-            self._left, done = self.batches - done, 0
-            while self._left:
-                count = min(self._next, self._left)
-                start = (self.batches - self._left) * size
-                stop = min(start + count * size, len(self._dataset))
-                rows = Rows(self._dataset, start, stop, order)
-                first, self._number = self._number, self._number + count
-                self._left -= count
-                yield Portion(rows, size, first, epoch, (self._seed, 0), not self._left)
-            self._left = -1
+            yield from self._portions_of(epoch, done)
+            done = 0
             yield EpochEnd(epoch, epoch + 1 == self.epochs)
             epoch += 1
+
+    def _portions_of(self, epoch: int, done: int) -> Iterator[Portion]:
+        # An order is only known here, so that it is gone before the next epoch's is made.
+        order = self._order.positions(epoch)
+        size = self._options.batch_size
+        self._left = self.batches - done
+        while self._left:
+            count = min(self._next, self._left)
+            start = (self.batches - self._left) * size
+            rows = self._rows(start, min(start + count * size, len(self._dataset)), order)
+            first, self._number = self._number, self._number + count
+            self._left -= count
+            yield Portion(rows, size, first, epoch, (self._seed, 0), not self._left)
+        self._left = -1
+
+    def _rows(self, start: int, stop: int, order: Positions | None) -> Rows:
+        if order is None:
+            return Rows(self._dataset, start, stop)
+        # A copy: who keeps a batch would keep the whole order with a view of it.
+        return Rows.at(self._dataset, order[start:stop].copy())
 
 
 def batches_in_epoch(items: int, options: RunOptions) -> int:
@@ -169,9 +184,11 @@ def batches_in_epoch(items: int, options: RunOptions) -> int:
     return full + (rest > 0 and not options.drop_last)
 
 
-def portion_size(dataset: Dataset, batch_size: int) -> int:
+def portion_size(dataset: Dataset, batch_size: int, ahead: bool) -> int:
     """Say how many batches are prepared in one go, and gathered together if they are small."""
     row_bytes = sum(int(getattr(each, "row_bytes", 0)) for each in dataset.columns.values())
-    batch_bytes = max(1, row_bytes * batch_size)
-    most = SHARED_BYTES if batch_bytes < LARGE_BYTES else PORTION_BYTES
+    batch_bytes = (POSITION_BYTES + row_bytes) * batch_size
+    most = AHEAD_BYTES if ahead else PORTION_BYTES
+    if batch_bytes < LARGE_BYTES:
+        most = SHARED_BYTES
     return max(1, min(PORTION_BATCHES, most // batch_bytes))

@@ -82,6 +82,7 @@ class Stage:
         self._gathered: tuple[str, ...] = ()
         self._lots = 0
         self._waits = 0
+        self._rests = False
         self._vain = 0
         self._ticket = 0
         self._position = 0
@@ -126,13 +127,17 @@ class Stage:
         assert isinstance(lot, Portion)
         lot.views = self._views
         self._position = min(lot.full, lot.count - lot.last)
-        began = time.perf_counter()
         batches = loop(lot, 0, self._position, self._on_exception)
-        first = next(batches, None)
-        head.seconds = (time.perf_counter() - began) * lot.count
-        if first is not None:
-            yield (first,)
-            yield batches
+        # The first batch shows what the lot costs, the second what each batch costs; nobody else can tell,
+        # because the others are made while their user works on them.
+        for others in (0, lot.count - 2):
+            began = time.perf_counter()
+            batch = next(batches, None)
+            head.seconds += (time.perf_counter() - began) * (1 + others)
+            if batch is None:
+                return
+            yield (batch,)
+        yield batches
 
     def _give_prepared(self, head: Work) -> Iterator[Batch]:
         stop = head.lot.count - head.lot.last
@@ -197,7 +202,7 @@ class Stage:
         work = Work(supply, self._preparation, self._ticket, may_wait, self._gathered)
         self._ticket += supply.count
         self._window.append(work)
-        if pool is not None:
+        if pool is not None and not self._rests:
             pool.submit(work)
 
     def _outcome(self, head: Work) -> Outcome:
@@ -230,9 +235,13 @@ class Stage:
                 self._pool, self._depth = None, 0
         else:
             self._vain = 0
-        self._waits = self._waits + 1 if done.waited and done.seconds < CHEAP_SECONDS else 0
+        cheap = done.seconds < CHEAP_SECONDS
+        if self._pool and self._pool.may_wait and done.lot.count >= self._most > 1:
+            # As many batches as a lot may have, and not worth a hand-over: threads would be in the way.
+            self._rests = cheap
+        self._waits = self._waits + 1 if done.waited and cheap else 0
         if self._waits >= 3 and self._size < self._most:
-            self._size = min(2 * self._size, self._most)
+            self._size = min(4 * self._size, self._most)
             self._waits = 0
 
     def _learn(self, lot: Lot) -> None:

@@ -137,6 +137,7 @@ class Work:
         self._views = Views(preparation.state, self._turns, repeatable)
         self._reads: dict[int, Sequence[Read]] = {}
         self._began = 0.0
+        self._was_elsewhere = False
 
     def claim(self) -> bool:
         """Take the work on; tells whether nobody else has."""
@@ -193,6 +194,7 @@ class Work:
     def accept(self, prepared: Sequence[Prepared], seconds: float) -> None:
         """Take over what another process has prepared."""
         self.seconds = seconds
+        self._was_elsewhere = True
         first = len(self.done)
         self._reads |= {first + at: each.reads for at, each in enumerate(prepared) if each.reads}
         self.done.extend(each.outcome for each in prepared)
@@ -224,7 +226,7 @@ class Work:
         found, self.done[position] = self.done[position], None
         if found is None or not self._settles(position):
             return self._again(position)
-        return self._linked(found)
+        return self._linked(found) if self._was_elsewhere else found
 
     def _reads_of(self, position: int) -> Sequence[Read]:
         """Say what a batch that was prepared ahead rests on."""
@@ -233,9 +235,8 @@ class Work:
 
     def _settles(self, position: int) -> bool:
         """Tell, at the batch's turn, whether what it rests on is still so."""
-        turn = self._views.opened.get(position)
-        if turn is not None:
-            return turn.settle()
+        if position in self._views.opened:
+            return self._views.opened[position].settle()
         return not any(each.changed() for each in self._reads.get(position, ()))
 
     def _ahead(self, position: int) -> Outcome | None:
@@ -269,7 +270,7 @@ class Work:
 
     def _linked(self, outcome: Outcome) -> Outcome:
         """Link what another process has prepared to this one."""
-        if isinstance(outcome, Batch) and outcome.pipeline is None:
+        if isinstance(outcome, Batch) and "pipeline" not in outcome.__dict__:
             outcome.__dict__["pipeline"] = RunningPipeline(self._prepare.state, outcome)
             if outcome._rows is not None:
                 outcome._rows.dataset = self.lot.rows.dataset  # type: ignore[attr-defined]
