@@ -6,6 +6,7 @@ prepared ahead, and afterwards both hold the same, to the bit, and nothing is le
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import copy
 import gc
@@ -47,6 +48,7 @@ WARNINGS = (
     "ignore::pytest.PytestUnraisableExceptionWarning",
 )
 FIXED_SEED = 20261122
+SPARED = (threading.__file__, concurrent.futures.__path__[0])
 GRACE = 5.0  # seconds that threads may take to end on a busy machine
 
 
@@ -91,7 +93,8 @@ class Signal:
 class Moment:
     """Ctrl-C at one of the places where Python looks for signals: function calls, and returns from C.
 
-    As often as there are such places in a run, the run can be stopped at each of them again.
+    The standard library's threads and executors are left alone: their conditions are let go of by Python
+    code, which Ctrl-C can keep from doing so, for good.
     """
 
     seconds = 0.0
@@ -108,8 +111,14 @@ class Moment:
         sys.setprofile(None)
 
     def look(self, frame: Any, event: str, argument: Any) -> None:
+        if event == "c_return":
+            interrupted = frame
         # A generator would be over without its finally, which a real signal does not do.
-        if event == "c_return" or (event == "call" and not frame.f_code.co_flags & CO_GENERATOR):
+        elif event == "call" and not frame.f_code.co_flags & CO_GENERATOR:
+            interrupted = frame.f_back
+        else:
+            return
+        if interrupted is not None and not interrupted.f_code.co_filename.startswith(SPARED):
             self.count += 1
             if self.count == self.last:
                 raise KeyboardInterrupt
