@@ -144,7 +144,13 @@ class Run:
             if self._sigterm is not None and self._sigterm.has_come:
                 self._sigterm.exit()
         finally:
-            self._close(pool, stages, finished)
+            try:
+                self._close(pool, stages, finished)
+            finally:
+                # Ctrl-C may have come before anything was stopped. Else these have nothing left to do.
+                self._monitor.cancel()
+                if pool is not None:
+                    pool.close()
 
     def _gives(self) -> bool:
         """Tell whether there is nothing to be seen to between one batch and the next."""
