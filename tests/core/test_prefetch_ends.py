@@ -260,6 +260,22 @@ def test_a_slow_consumer_meets_no_more_batches_than_were_asked_for() -> None:
     assert most <= prefetch + prefetch + 1
 
 
+@pytest.mark.parametrize("prefetch", [1, 2, 5])
+def test_the_next_batches_are_begun_while_their_user_has_one(prefetch: int) -> None:
+    """As many as were asked for, from the first batch on, or waiting and work would not overlap."""
+    begun = [threading.Event() for _ in range(24)]
+
+    class Telling(Items):
+        @action
+        def tell(self) -> Telling:
+            begun[self.number].set()
+            return self
+
+    for batch in dataset(48, Telling).p.tell().gen_batch(2, prefetch=prefetch):
+        last = min(batch.number + prefetch, 23)
+        assert begun[last].wait(10), (batch.number, last)
+
+
 @pytest.mark.parametrize("prefetch", [0, 4])
 def test_batches_go_without_the_garbage_collector(prefetch: int) -> None:
     gc.collect()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchloom.block_shuffle import BlockShuffle
 from batchloom.definition import DeclareModel
 from batchloom.errors import CheckpointError, CorruptFileError
 from batchloom.expressions import has_expressions
@@ -299,6 +300,8 @@ def resumed_options(folder: str | os.PathLike[str], on_damage: str = "raise") ->
     options = {name: kept[name] for name in (*COMPARED, "max_skipped", "seed")}
     if not kept["by_function"]:  # a callable cannot be kept: its user gives it again
         options["shuffle"] = kept["order_seed"] if kept["shuffled"] else False
+    if kept["blocks"] is not None:
+        options["shuffle"] = BlockShuffle(kept["order_seed"], *kept["blocks"])
     return options
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from batchloom.batch import Batch
 from batchloom.dataset import Dataset
@@ -13,6 +13,9 @@ from batchloom.records import Record
 from batchloom.rows import SHARED_BYTES, Rows
 from batchloom.runtime.options import RunOptions
 
+if TYPE_CHECKING:
+    from batchloom.runtime.reading import WindowReader
+
 PORTION_BATCHES = 256
 LARGE_BYTES = 1 << 18
 """A batch of this size or more is gathered by itself, smaller ones together."""
@@ -20,7 +23,7 @@ LARGE_BYTES = 1 << 18
 PORTION_BYTES = 1 << 24
 """A portion of large batches is no larger than this."""
 
-AHEAD_BYTES = 1 << 22
+AHEAD_BYTES = 1 << 23
 """Nor than this if it is prepared ahead, and all of its batches are in memory at once."""
 
 POSITION_BYTES = 8
@@ -116,11 +119,20 @@ class Source:
         The run's seed.
     start : Place
         Where to begin.
+    reader : WindowReader, optional
+        If the order is one that is read in windows.
     """
 
     def __init__(
-        self, dataset: Dataset, options: RunOptions, order: Order, seed: int, start: Place
+        self,
+        dataset: Dataset,
+        options: RunOptions,
+        order: Order,
+        seed: int,
+        start: Place,
+        reader: WindowReader | None = None,
     ) -> None:
+        self._reader = reader
         self._dataset = dataset
         self._options = options
         self._order = order
@@ -159,19 +171,24 @@ class Source:
 
     def _portions_of(self, epoch: int, done: int) -> Iterator[Portion]:
         # An order is only known here, so that it is gone before the next epoch's is made.
-        order = self._order.positions(epoch)
+        order = self._order.positions(epoch) if self._reader is None else None
         size = self._options.batch_size
         self._left = self.batches - done
         while self._left:
             count = min(self._next, self._left)
             start = (self.batches - self._left) * size
-            rows = self._rows(start, min(start + count * size, len(self._dataset)), order)
+            if self._reader is not None:
+                count = self._reader.fitting(epoch, start, size, count)
+            stop = min(start + count * size, len(self._dataset))
+            rows = self._rows(epoch, start, stop, order)
             first, self._number = self._number, self._number + count
             self._left -= count
             yield Portion(rows, size, first, epoch, (self._seed, 0), not self._left)
         self._left = -1
 
-    def _rows(self, start: int, stop: int, order: Positions | None) -> Rows:
+    def _rows(self, epoch: int, start: int, stop: int, order: Positions | None) -> Rows:
+        if self._reader is not None:
+            return self._reader.rows(epoch, start, stop)
         if order is None:
             return Rows(self._dataset, start, stop)
         # A copy: who keeps a batch would keep the whole order with a view of it.

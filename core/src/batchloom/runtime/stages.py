@@ -126,6 +126,7 @@ class Stage:
         lot = head.lot
         assert isinstance(lot, Portion)
         lot.views = self._views
+        self._fill(1)
         self._position = min(lot.full, lot.count - lot.last)
         batches = loop(lot, 0, self._position, self._on_exception)
         # The first batch shows what the lot costs, the second what each batch costs; nobody else can tell,
@@ -147,6 +148,8 @@ class Stage:
                 batch = self._acted(self._next_of(head))
             finally:
                 leave_run(before)
+            if self._position == head.lot.count:
+                self._fill(1)
             if batch is not None:
                 yield batch
 
@@ -184,8 +187,9 @@ class Stage:
             self._admit(self._upstream.take(self._size))
         return self._window[0]
 
-    def _fill(self) -> None:
-        while len(self._window) < self._depth:
+    def _fill(self, begun: int = 0) -> None:
+        """Have as many lots prepared ahead as there should be, besides the first, if that is given out."""
+        while len(self._window) < self._depth + min(begun, self._depth):
             if self._window and isinstance(self._window[-1], RunEnd):
                 return
             supply = self._upstream.ahead(self._size)
