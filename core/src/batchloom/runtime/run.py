@@ -194,15 +194,15 @@ class Run:
         self._restored.restore(self)
         return self._restored.finished
 
-    def first_batch(self, name: str) -> Batch | None:
-        """Prepare the batch that a model was made of once more."""
+    def first_batch(self, name: str, owner: State) -> Batch | None:
+        """Prepare the batch that a model, of this pipeline or of a partner, was made of once more."""
         from batchloom.runtime.first_use import batch_of_first_use
 
         options = replace(self.options, n_epochs=self._place.epoch + 1)
         reader = self._make_reader(Monitor())
         source = Source(self._dataset, options, self.order, self.seed, Place(), reader)
         try:
-            return batch_of_first_use(name, self.plan.stages[0], source, self.state)
+            return batch_of_first_use(name, owner, self.state, self.plan.stages[0], source)
         finally:
             if reader is not None:
                 reader.close()
