@@ -245,10 +245,10 @@ class Batch:
         names = self._portion.written.pop(self._position, None)
         if names is None:
             return
-        rows = (self.size,)
+        size = self.size
         for name in names:
             value = self.__dict__.get(name)
-            if type(value) is not np.ndarray or value.shape[:1] != rows:
+            if type(value) is not np.ndarray or not value.ndim or len(value) != size:
                 self._check_rows(name, value)
 
     def take(self, which: Positions | slice | Sequence[Any]) -> Batch:
@@ -417,14 +417,11 @@ class Batch:
             if any(name in each.__dict__ for each in batches):
                 value = stack_rows([getattr(each, name) for each in batches])
                 self.__dict__[name] = value if positions is None else take_rows(value, positions)
-        where = [each._positions() for each in batches if each._rows is not None]
+        parts = [(each._rows, *each._extent) for each in batches if each._rows is not None]
         same = {id(each._rows and each._rows.dataset) for each in batches}
-        if len(where) == len(batches) and len(same) == 1:
-            joined = np.concatenate(where) if len(where) > 1 else where[0]
-            joined = joined if positions is None else joined[positions]
-            self.__dict__.update(
-                _rows=Rows.at(batches[0]._of_dataset(), joined), _extent=(0, len(joined))
-            )
+        if len(parts) == len(batches) and len(same) == 1:
+            joined = parts[0][0].joined(parts, positions)
+            self.__dict__.update(_rows=joined, _extent=(0, joined.length))
             return
         self._own(stack_rows([each.indices for each in batches]), batches, positions)
 

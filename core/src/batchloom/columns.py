@@ -78,7 +78,7 @@ class ArrayColumn:
 
     def __reduce__(self) -> tuple[type[ArrayColumn], tuple[Any]]:
         # Pickled as two arrays, the data would travel twice; and of a memory map, a copy of all of it.
-        return ArrayColumn, (self._data,)
+        return type(self), (self._data,)
 
     @property
     def row_bytes(self) -> int:
@@ -205,10 +205,12 @@ def as_column(name: str, data: Any) -> Column:
     """
     if isinstance(data, (list, tuple, range)):
         data = array_of(data)
+    if hasattr(data, "reading"):  # a column already, of files
+        return data  # type: ignore[no-any-return]
     if isinstance(data, np.ndarray):
         if data.ndim == 0:
             raise DataError(f"column {name!r} is a single value ({data!r}): a column needs rows")
-        return ArrayColumn(data)
+        return _array_column(data)
     if hasattr(data, "iloc"):
         return PandasColumn(data)
     if hasattr(data, "tocsr"):
@@ -219,6 +221,15 @@ def as_column(name: str, data: Any) -> Column:
     if library == "h5py" and getattr(data, "shape", None):
         return FileColumn(data)
     return _indexed(name, data)
+
+
+def _array_column(data: np.ndarray[Any, Any]) -> ArrayColumn:
+    if type(data) is np.memmap:
+        from batchloom.mapped import MappedColumn, can_be_read_by_rows
+
+        if can_be_read_by_rows(data):
+            return MappedColumn(data)
+    return ArrayColumn(data)
 
 
 def array_of(data: Sequence[Any]) -> np.ndarray[Any, Any]:

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from batchloom.batch import Batch, check_component_name, component_names
 from batchloom.columns import Column, as_column
 from batchloom.errors import DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, as_index, parts
-from batchloom.ordering import Positions, Shuffle
+from batchloom.ordering import Positions, Shuffle, blocks_of, make_order
 from batchloom.portion import Portion
 from batchloom.positions import Numbers, composed, selected, spread
 from batchloom.rows import Rows
 
 if TYPE_CHECKING:
+    from os import PathLike
+    from typing import Self
+
+    from batchloom.block_shuffle import BlockShuffle
     from batchloom.pipeline import Pipeline
 
 
@@ -47,7 +53,7 @@ class Dataset:
     (1438, 359)
     """
 
-    # Set by batchloom.pipeline, so that this module need not know the one that is built on it.
+    # Set by batchloom.pipeline, which is built on this module and imported when it is first needed.
     pipeline_class: ClassVar[type[Pipeline]]
 
     def __init__(
@@ -70,6 +76,59 @@ class Dataset:
         self._rows: Numbers | None = None
         self._parts: dict[str, Dataset] = {}
 
+    @classmethod
+    def from_parquet(
+        cls,
+        path: str | PathLike[str] | Sequence[str | PathLike[str]],
+        columns: str | Sequence[str] | Mapping[str, str] | None = None,
+        *,
+        index: DatasetIndex | Sequence[Any] | int | None = None,
+        batch_class: type[Batch] = Batch,
+        copy: bool = True,
+        nulls: str | Mapping[str, str] = "error",
+    ) -> Self:
+        """Make a dataset of the rows of Parquet files, which stay in their files.
+
+        Needs pyarrow: ``pip install 'batchloom[parquet]'``. Only the files' footers are read now.
+        Row groups are read as a whole: in order, or with ``shuffle="blocks"``, each once an epoch;
+        single rows at the price of the row group that they are in.
+
+        Parameters
+        ----------
+        path : str, path or sequence of them
+            A file, several, a folder (all ``*.parquet`` files in it and in folders below it, by name,
+            but for those whose name begins with ``_`` or ``.``), or a glob pattern. They have the same
+            columns.
+        columns : str, sequence of str or mapping of str to str, optional
+            Which columns there are, or for each component the column it is. Default: all.
+        index, batch_class, copy
+            As of `Dataset`.
+        nulls : {"error", "mask", "nan"} or mapping of str to one of them, default "error"
+            What becomes of nulls among numbers and dates, for all columns or by component.
+            ``"error"`` refuses them; ``"mask"`` makes masked arrays; ``"nan"`` makes floats with NaN, and
+            dates with NaT. Strings and other objects have None.
+
+        Returns
+        -------
+        Dataset
+            Components are arrays: numbers, bools and dates of their own dtype; lists of a fixed size and
+            tensors of shape ``(rows, *shape)``; binary values of a fixed size as ``uint8`` of shape
+            ``(rows, size)``; anything else as objects.
+
+        Raises
+        ------
+        ImportError
+            Without pyarrow.
+        DataError
+            If there is no such file, or files, columns or nulls are not as they have to be.
+        UnknownComponentError
+            For a column that the files do not have; the nearest ones are named.
+        """
+        from batchloom.parquet import read_columns
+
+        data = read_columns(path, columns, nulls)
+        return cls(index, batch_class, data, copy=copy)
+
     def __len__(self) -> int:
         return len(self.index)
 
@@ -84,6 +143,8 @@ class Dataset:
 
     def pipeline(self, config: Mapping[str, Any] | None = None) -> Pipeline:
         """Make a new, empty pipeline over this dataset."""
+        import batchloom.pipeline  # noqa: F401
+
         return self.pipeline_class(config) << self
 
     def gen_batch(self, batch_size: int, **options: Any) -> Iterator[Batch]:
@@ -108,15 +169,19 @@ class Dataset:
         ----------
         shares : float or sequence of floats, default 0.8
             ``0.8``: train and test. ``[0.6, 0.25]``: the rest is validation. ``[0.6, 0.2, 0.2]``.
-        shuffle : bool, int, Generator, RandomState or callable, default False
-            As in `Pipeline.run`. False takes the parts in order.
+        shuffle : bool, int, "blocks", BlockShuffle, Generator, RandomState or callable, default False
+            As in `Pipeline.run`. False takes the parts in order. ``"blocks"`` deals out whole blocks of
+            rows and leaves each part in order, so that it is read from files in large pieces.
 
         Returns
         -------
         Dataset
             This dataset, with its parts made anew.
         """
-        made = parts(len(self), shares, shuffle)
+        blocks = blocks_of(shuffle)
+        made = (
+            parts(len(self), shares, shuffle) if blocks is None else self._by_blocks(shares, blocks)
+        )
         self._parts = {name: self.subset(positions) for name, positions in made.items()}
         return self
 
@@ -152,6 +217,7 @@ class Dataset:
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__, index=self.index.subset(where), _parts={})
         part.__dict__.pop("_iteration", None)
+        part.__dict__.pop("_kept_windows", None)
         part._rows = composed(range(len(self)) if self._rows is None else self._rows, where)
         return part
 
@@ -176,6 +242,11 @@ class Dataset:
         column = self.columns[name]
         return column.whole() if self._rows is None else _rows_of(column, self._rows)
 
+    @property
+    def own_rows(self) -> Numbers | None:
+        """Which rows of the columns its items are; None for all of them, in order."""
+        return self._rows
+
     def rows_of(self, positions: Positions) -> Positions:
         """Say which rows of the columns hold the items at some positions."""
         return positions if self._rows is None else spread(composed(self._rows, positions))
@@ -193,6 +264,17 @@ class Dataset:
         """Make the batch of the items at some positions."""
         return Portion(Rows.at(self, positions), len(positions)).batch(0)
 
+    def _by_blocks(
+        self, shares: float | Sequence[float], blocks: BlockShuffle
+    ) -> dict[str, Positions]:
+        """Deal out whole blocks; each part keeps its items in order."""
+        from batchloom.windows import make_windows
+
+        windows = make_windows(self, make_order(len(self), blocks)[0])
+        dealt = np.arange(0) if windows is None else windows.epoch(0).items()
+        made = self.index.split_positions(shares, lambda positions: dealt)
+        return {name: np.sort(positions) for name, positions in made.items()}
+
     def _part(self, name: str) -> Dataset:
         if name not in self._parts:
             there = ", ".join(self._parts) or "none: call split(...) first"
@@ -200,9 +282,8 @@ class Dataset:
         return self._parts[name]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            key: each for key, each in self.__dict__.items() if key not in ("_parts", "_iteration")
-        }
+        own = ("_parts", "_iteration", "_kept_windows")
+        return {key: each for key, each in self.__dict__.items() if key not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _parts={})

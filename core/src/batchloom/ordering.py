@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from batchloom.block_shuffle import DEFAULT_NAME, BlockShuffle
 from batchloom.errors import DataError, DefinitionError
 from batchloom.randomness import ORDER, fresh_seed, generator
 from batchloom.records import Record
 
 # In quotes, because numpy.random is only imported where it is needed: it costs as much as this package.
 Shuffle: TypeAlias = (
-    "bool | int | np.random.Generator | np.random.RandomState"
+    "bool | int | str | BlockShuffle | np.random.Generator | np.random.RandomState"
     " | Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]"
 )
 """What ``shuffle=`` takes."""
@@ -34,15 +35,28 @@ class Order(Record):
         What the permutations are drawn from.
     function : callable or None
         Takes the positions ``0 .. length - 1`` and returns them in another order.
+    blocks : BlockShuffle or None
+        If the order depends on the blocks of the data: see `batchloom.windows`.
     """
 
     length: int
     shuffled: bool
     seed: int
     function: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
+    blocks: BlockShuffle | None = None
+
+    @property
+    def is_permuted(self) -> bool:
+        """Whether all items are put into another order at once."""
+        return self.blocks is None and (self.shuffled or self.function is not None)
 
     def positions(self, epoch: int) -> Positions | None:
         """Give the positions in the order of one epoch, or None for the order they have."""
+        if self.blocks is not None and self.length:
+            raise DefinitionError(
+                'an index knows no blocks, which are of the data: shuffle="blocks" is for running over a '
+                "dataset, and for Dataset.split"
+            )
         if self.function is not None:
             return _checked(self.function(np.arange(self.length)), self.length)
         if not self.shuffled:
@@ -56,10 +70,11 @@ def make_order(length: int, shuffle: Shuffle, seed: int | None = None) -> tuple[
     Parameters
     ----------
     length : int
-    shuffle : bool, int, Generator, RandomState or callable
+    shuffle : bool, int, "blocks", BlockShuffle, Generator, RandomState or callable
         False: the order of the index. True: permuted anew in each epoch, from the seed. An int: the
-        same, from that int. A generator: a seed is drawn from it, once. A callable: gets the positions
-        ``0 .. length - 1`` once an epoch and returns them reordered.
+        same, from that int. ``"blocks"`` or a `BlockShuffle`: permuted by blocks and within windows. A
+        generator: a seed is drawn from it, once. A callable: gets the positions ``0 .. length - 1`` once
+        an epoch and returns them reordered.
     seed : int, optional
         The run's seed. Without one it is the int given as `shuffle`, else what the given generator
         draws, else a fresh one.
@@ -75,7 +90,14 @@ def make_order(length: int, shuffle: Shuffle, seed: int | None = None) -> tuple[
     run_seed = seed if seed is not None else drawn if drawn is not None else fresh_seed()
     order_seed = run_seed if drawn is None else drawn
     function = shuffle if drawn is None and callable(shuffle) else None
-    return Order(length, is_shuffled(shuffle), order_seed, function), run_seed
+    return Order(length, is_shuffled(shuffle), order_seed, function, blocks_of(shuffle)), run_seed
+
+
+def blocks_of(shuffle: Shuffle) -> BlockShuffle | None:
+    """Give the block shuffle that was asked for, if one was."""
+    if isinstance(shuffle, str):
+        return BlockShuffle()
+    return shuffle if isinstance(shuffle, BlockShuffle) else None
 
 
 def is_shuffled(shuffle: Shuffle) -> bool:
@@ -85,7 +107,9 @@ def is_shuffled(shuffle: Shuffle) -> bool:
 
 def check_shuffle(shuffle: object) -> None:
     """Refuse what says nothing about an order."""
-    if isinstance(shuffle, (bool, np.bool_)):
+    if isinstance(shuffle, (bool, np.bool_, BlockShuffle)):
+        return
+    if isinstance(shuffle, str) and shuffle == DEFAULT_NAME:
         return
     if isinstance(shuffle, numbers.Integral):
         check_seed(shuffle)
@@ -93,8 +117,8 @@ def check_shuffle(shuffle: object) -> None:
         shuffle, (np.random.Generator, np.random.RandomState)
     ):
         raise DefinitionError(
-            f"shuffle={shuffle!r}: give a bool, an int seed, a NumPy Generator or RandomState, "
-            "or a callable that reorders an array of positions"
+            f'shuffle={shuffle!r}: give a bool, an int seed, "blocks" or a BlockShuffle, a NumPy Generator '
+            "or RandomState, or a callable that reorders an array of positions"
         )
 
 
@@ -108,8 +132,10 @@ def check_seed(seed: object) -> int | None:
 
 
 def _seed_of(shuffle: Shuffle) -> int | None:
-    if isinstance(shuffle, (bool, np.bool_)):
+    if isinstance(shuffle, (bool, np.bool_, str)):
         return None
+    if isinstance(shuffle, BlockShuffle):
+        return shuffle.seed
     if isinstance(shuffle, numbers.Integral):
         return check_seed(shuffle)
     if isinstance(shuffle, np.random.Generator):

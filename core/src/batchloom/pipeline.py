@@ -62,8 +62,9 @@ class Pipeline(Builder):
         ----------
         batch_size : int
             The number of items in a batch; the last one of an epoch may have fewer.
-        shuffle : bool, int, Generator, RandomState or callable, default False
-            Whether, and from what seed, each epoch visits the items in an order of its own.
+        shuffle : bool, int, "blocks", BlockShuffle, Generator, RandomState or callable, default False
+            Whether, and from what seed, each epoch visits the items in an order of its own. ``"blocks"``
+            and a `BlockShuffle` read data that is larger than memory in large pieces.
         n_epochs : int or None, default 1
             None runs without end, in `gen_batch` and `next_batch`.
         drop_last : bool, default False

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from batchloom.columns import ArrayColumn
 from batchloom.index import Ids
 from batchloom.ordering import Positions
 
@@ -58,6 +57,14 @@ class Rows:
             return Rows(self.linked_dataset(), self.start + start, self.start + stop)
         return Rows.at(self.linked_dataset(), self.positions[start:stop])
 
+    @staticmethod
+    def joined(parts: list[tuple[Rows, int, int]], chosen: Positions | None) -> Rows:
+        """Make the rows of items of one dataset that are in several rows, or of some chosen ones of them."""
+        where = [rows.positions_of(start, stop) for rows, start, stop in parts]
+        positions = np.concatenate(where) if len(where) > 1 else where[0]
+        positions = positions if chosen is None else positions[chosen]
+        return Rows.at(parts[0][0].linked_dataset(), positions)
+
     def ids(self, start: int, stop: int) -> Ids:
         """Give the ids of items ``start .. stop - 1`` of these rows."""
         return self.linked_dataset().index.take(self.where(start, stop))
@@ -79,17 +86,16 @@ class Rows:
 
     def shares(self, name: str) -> bool:
         """Tell whether one gather of a component serves all batches of these rows."""
-        column = self.linked_dataset().columns[name]
-        return isinstance(column, ArrayColumn) and self.length * column.row_bytes <= SHARED_BYTES
+        row_bytes = getattr(self.linked_dataset().columns[name], "row_bytes", None)
+        return row_bytes is not None and self.length * row_bytes <= SHARED_BYTES
 
     def component(self, name: str, start: int, stop: int) -> Any:
         """Gather one component of items ``start .. stop - 1``; the result belongs to the caller."""
         self._asked[name] = self._asked.get(name, 0) + 1
         shared = self._gathered.get(name)
         if shared is None:
-            dataset = self.linked_dataset()
             if stop - start == self.length or not self.shares(name):
-                return dataset.gather(name, self.where(start, stop))
+                return self.gather(name, start, stop)
             shared = self.whole(name)
         return shared[start:stop]
 
@@ -98,9 +104,12 @@ class Rows:
         shared = self._gathered.get(name)
         if shared is None:
             # setdefault: batches of these rows may be in two threads, and must end up with one array.
-            gathered = self.linked_dataset().gather(name, self.where(0, self.length))
-            shared = self._gathered.setdefault(name, gathered)
+            shared = self._gathered.setdefault(name, self.gather(name, 0, self.length))
         return shared
+
+    def gather(self, name: str, start: int, stop: int) -> Any:
+        """Gather one component of items ``start .. stop - 1``, for them alone."""
+        return self.linked_dataset().gather(name, self.where(start, stop))
 
     def asked_for(self, times: int) -> tuple[str, ...]:
         """Name the components that were asked for so many times."""

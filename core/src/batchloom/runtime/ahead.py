@@ -125,23 +125,27 @@ class ThreadPool:
     threads : int
         The most threads there may be; `MOST_THREADS` at the most.
     monitor : Monitor
+    purpose : str, default "prefetch"
+        What they are for: a part of their names.
     """
 
     may_wait = True
 
-    def __init__(self, threads: int, monitor: Monitor) -> None:
+    def __init__(self, threads: int, monitor: Monitor, purpose: str = "prefetch") -> None:
         from queue import SimpleQueue
 
+        self._purpose = purpose
         self._most = min(threads, MOST_THREADS)
         self._monitor = monitor
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._closed = False
 
     def submit(self, job: Job) -> None:
         """Have a thread run a job."""
         self._jobs.put(job)
         if len(self._threads) < self._most:
-            name = f"batchloom-prefetch-{len(self._threads)}"
+            name = f"batchloom-{self._purpose}-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             # First known, then started: Ctrl-C between the two leaves nothing that `close` does not know.
             self._threads.append(thread)
@@ -149,6 +153,9 @@ class ThreadPool:
 
     def close(self) -> None:
         """Stop all threads: those that wait at once, those in an action when it returns."""
+        if self._closed:
+            return
+        self._closed = True
         self._jobs.put(None)
         deadline = time.monotonic() + JOIN_SECONDS
         for thread in self._threads:
@@ -156,9 +163,11 @@ class ThreadPool:
                 thread.join(max(0.0, deadline - time.monotonic()))
         alive = [each.name for each in self._threads if each.is_alive()]
         if alive:
+            busy = "inside an action" if self._purpose == "prefetch" else "reading"
             warnings.warn(
-                f"{len(alive)} prefetch thread(s) are still inside an action {JOIN_SECONDS:g} s after the "
-                f"run ended ({', '.join(alive)}); they end when it returns, and what it returns is dropped",
+                f"{len(alive)} {self._purpose} thread(s) are still {busy} {JOIN_SECONDS:g} s after "
+                f"the run ended ({', '.join(alive)}); they end when it returns, "
+                "and what it returns is dropped",
                 RuntimeWarning,
                 stacklevel=2,
             )

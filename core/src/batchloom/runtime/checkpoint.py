@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchloom.block_shuffle import BlockShuffle
 from batchloom.definition import DeclareModel
 from batchloom.errors import CheckpointError, CorruptFileError
 from batchloom.expressions import has_expressions
@@ -214,7 +215,10 @@ class Restored:
             pairs = list(zip((run.state, *run.plan.partners), self._kept(), strict=True))
             # First all models, then what they have learned, then the variables: to make a model, a batch
             # is prepared again, whose actions may change any of them.
-            made = [_handles(run, state, kept["models"]) for state, (kept, _) in pairs]
+            # Partners come first: the batches of others are made with their models.
+            made = [_handles(run, state, kept["models"]) for state, (kept, _) in reversed(pairs)][
+                ::-1
+            ]
             for (state, (_, prefix)), handles in zip(pairs, made, strict=True):
                 for at, handle in enumerate(handles):
                     self._restore_model(run, state, handle, folder / f"{prefix}model-{at}")
@@ -296,6 +300,8 @@ def resumed_options(folder: str | os.PathLike[str], on_damage: str = "raise") ->
     options = {name: kept[name] for name in (*COMPARED, "max_skipped", "seed")}
     if not kept["by_function"]:  # a callable cannot be kept: its user gives it again
         options["shuffle"] = kept["order_seed"] if kept["shuffled"] else False
+    if kept["blocks"] is not None:
+        options["shuffle"] = BlockShuffle(kept["order_seed"], *kept["blocks"])
     return options
 
 
@@ -355,11 +361,9 @@ def _handle(run: Run, state: State, name: str, config: Mapping[str, Any] | None)
     options = dict(declared.spec.config if config is None else config)
     handle = declared.spec.live(options, model_seed(run.seed, name))
     if getattr(declared.spec.model_class, "load_needs_build", True) or not options.get("load"):
-        batch = run.first_batch(name)
-        made = state.find(name)
-        if made is not None:  # by a partner's own steps, on the way to that batch
-            return made
-        handle.build((), {"pipeline": RunningPipeline(state), "batch": batch})
+        handle.build(
+            (), {"pipeline": RunningPipeline(state), "batch": run.first_batch(name, state)}
+        )
     state.handles[name] = handle
     return handle
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import CheckpointMismatchError
 from batchloom.models.saved import version_now
+from batchloom.ordering import blocks_of
 from batchloom.records import Record
 
 if TYPE_CHECKING:
@@ -94,10 +95,11 @@ def _definitions(there: Mapping[str, str], here: Mapping[str, str]) -> Iterator[
 
 def _options(content: Mapping[str, Any], run: Run) -> Iterator[Difference]:
     there, here = content["options"], run_options(run)
-    compared = [*COMPARED, "shuffled", "by_function"]
+    compared = [*COMPARED, "shuffled", "by_function", "blocks"]
     if run.options.seed is not None:
         compared.append("seed")
-    if type(run.options.shuffle) is int:
+    blocks = blocks_of(run.options.shuffle)
+    if type(run.options.shuffle) is int or (blocks is not None and blocks.seed is not None):
         compared.append("order_seed")
     for name in compared:
         if there[name] != here[name]:
@@ -168,6 +170,7 @@ def run_options(run: Run) -> dict[str, Any]:
         "max_skipped": run.options.max_skipped,
         "shuffled": order.shuffled,
         "by_function": order.function is not None,
+        "blocks": None if order.blocks is None else [order.blocks.window, order.blocks.block_rows],
         "order_seed": order.seed,
         "seed": run.seed,
     }

@@ -32,6 +32,7 @@ from batchloom.runtime.source import EpochEnd, Place, RunEnd, Source
 from batchloom.runtime.stages import Stage
 from batchloom.runtime.state import Failure, State, one_too_many
 from batchloom.runtime.work import Pool, Preparation
+from batchloom.stored import is_stored
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
     from batchloom.models.protocol import RunInfo
     from batchloom.runtime.checkpoint import Checkpoints, Restored
+    from batchloom.runtime.reading import WindowReader
     from batchloom.runtime.sigterm import Sigterm
 
 _open_runs: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
@@ -86,11 +88,12 @@ class Run:
         if options.checkpoint is not None:
             self._find_checkpoint(options.checkpoint)
         self._place = Place() if self._restored is None else self._restored.place
-        self._source = Source(self._dataset, options, self.order, self.seed, self._place)
         state.import_models()
         ahead = depth_of(options) > 0
         acts = acts_here(options.executor)
         self.plan = compile_plan(definition, state, ahead, acts, options.debug)
+        self._reader = self._make_reader(self._monitor)
+        self._source = self._make_source(self._place, self._reader)
         self._seen = PipelineRun(
             self._dataset,
             MappingProxyType(dict(definition.config)),
@@ -141,7 +144,13 @@ class Run:
             if self._sigterm is not None and self._sigterm.has_come:
                 self._sigterm.exit()
         finally:
-            self._close(pool, stages, finished)
+            try:
+                self._close(pool, stages, finished)
+            finally:
+                # Ctrl-C may have come before anything was stopped. Else these have nothing left to do.
+                self._monitor.cancel()
+                if pool is not None:
+                    pool.close()
 
     def _gives(self) -> bool:
         """Tell whether there is nothing to be seen to between one batch and the next."""
@@ -185,13 +194,38 @@ class Run:
         self._restored.restore(self)
         return self._restored.finished
 
-    def first_batch(self, name: str) -> Batch | None:
-        """Prepare the batch that a model was made of once more."""
+    def first_batch(self, name: str, owner: State) -> Batch | None:
+        """Prepare the batch that a model, of this pipeline or of a partner, was made of once more."""
         from batchloom.runtime.first_use import batch_of_first_use
 
         options = replace(self.options, n_epochs=self._place.epoch + 1)
-        source = Source(self._dataset, options, self.order, self.seed, Place())
-        return batch_of_first_use(name, self.plan.stages[0], source, self.state)
+        reader = self._make_reader(Monitor())
+        source = Source(self._dataset, options, self.order, self.seed, Place(), reader)
+        try:
+            return batch_of_first_use(name, owner, self.state, self.plan.stages[0], source)
+        finally:
+            if reader is not None:
+                reader.close()
+
+    def _make_source(self, place: Place, reader: WindowReader | None) -> Source:
+        return Source(self._dataset, self.options, self.order, self.seed, place, reader)
+
+    def _make_reader(self, monitor: Monitor) -> WindowReader | None:
+        """Make what reads windows, if the run's order or its data are such that there are any."""
+        if self.order.blocks is None and not any(map(is_stored, self._dataset.columns.values())):
+            return None
+        from batchloom.runtime.reading import WindowReader
+        from batchloom.windows import make_windows
+
+        windows = make_windows(self._dataset, self.order)
+        if windows is None:
+            return None
+        depth, size = depth_of(self.options), int(self.options.batch_size)
+        # A stage with batches of another size holds back what those are made of.
+        held = sum(
+            (depth + 2) * -(-each.rebatch // size) for each in self.plan.stages if each.rebatch
+        )
+        return WindowReader(self._dataset, windows, self.options.n_epochs, depth + held, monitor)
 
     def _keep(self, stage: Stage) -> None:
         """Write a checkpoint, if there is to be one here."""
@@ -328,6 +362,8 @@ class Run:
                 last_of_all.callback(stage.close)
             if pool is not None:
                 last_of_all.callback(pool.close)
+            if self._reader is not None:
+                last_of_all.callback(self._reader.close)
             last_of_all.callback(self._monitor.cancel)
 
     def _total(self) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from batchloom.batch import Batch
 from batchloom.dataset import Dataset
@@ -12,6 +12,9 @@ from batchloom.portion import Portion
 from batchloom.records import Record
 from batchloom.rows import SHARED_BYTES, Rows
 from batchloom.runtime.options import RunOptions
+
+if TYPE_CHECKING:
+    from batchloom.runtime.reading import WindowReader
 
 PORTION_BATCHES = 256
 LARGE_BYTES = 1 << 18
@@ -116,11 +119,20 @@ class Source:
         The run's seed.
     start : Place
         Where to begin.
+    reader : WindowReader, optional
+        If the order is one that is read in windows.
     """
 
     def __init__(
-        self, dataset: Dataset, options: RunOptions, order: Order, seed: int, start: Place
+        self,
+        dataset: Dataset,
+        options: RunOptions,
+        order: Order,
+        seed: int,
+        start: Place,
+        reader: WindowReader | None = None,
     ) -> None:
+        self._reader = reader
         self._dataset = dataset
         self._options = options
         self._order = order
@@ -159,19 +171,24 @@ class Source:
 
     def _portions_of(self, epoch: int, done: int) -> Iterator[Portion]:
         # An order is only known here, so that it is gone before the next epoch's is made.
-        order = self._order.positions(epoch)
+        order = self._order.positions(epoch) if self._reader is None else None
         size = self._options.batch_size
         self._left = self.batches - done
         while self._left:
             count = min(self._next, self._left)
             start = (self.batches - self._left) * size
-            rows = self._rows(start, min(start + count * size, len(self._dataset)), order)
+            if self._reader is not None:
+                count = self._reader.fitting(epoch, start, size, count)
+            stop = min(start + count * size, len(self._dataset))
+            rows = self._rows(epoch, start, stop, order)
             first, self._number = self._number, self._number + count
             self._left -= count
             yield Portion(rows, size, first, epoch, (self._seed, 0), not self._left)
         self._left = -1
 
-    def _rows(self, start: int, stop: int, order: Positions | None) -> Rows:
+    def _rows(self, epoch: int, start: int, stop: int, order: Positions | None) -> Rows:
+        if self._reader is not None:
+            return self._reader.rows(epoch, start, stop)
         if order is None:
             return Rows(self._dataset, start, stop)
         # A copy: who keeps a batch would keep the whole order with a view of it.
@@ -186,9 +203,10 @@ def batches_in_epoch(items: int, options: RunOptions) -> int:
 
 def portion_size(dataset: Dataset, batch_size: int, ahead: bool) -> int:
     """Say how many batches are prepared in one go, and gathered together if they are small."""
-    row_bytes = sum(int(getattr(each, "row_bytes", 0)) for each in dataset.columns.values())
-    batch_bytes = (POSITION_BYTES + row_bytes) * batch_size
-    most = AHEAD_BYTES if ahead else PORTION_BYTES
-    if batch_bytes < LARGE_BYTES:
-        most = SHARED_BYTES
-    return max(1, min(PORTION_BATCHES, most // batch_bytes))
+    row_bytes = [int(getattr(each, "row_bytes", 0)) for each in dataset.columns.values()]
+    whole = (POSITION_BYTES + sum(row_bytes)) * batch_size
+    # Each component is gathered by itself, or not at all: the widest says how many batches can share that.
+    widest = (POSITION_BYTES + max(row_bytes, default=0)) * batch_size
+    most = SHARED_BYTES // widest if widest < LARGE_BYTES else PORTION_BYTES // whole
+    most = min(most, AHEAD_BYTES // whole) if ahead else most
+    return max(1, min(PORTION_BATCHES, most))

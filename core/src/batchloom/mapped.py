@@ -1,0 +1,181 @@
+"""Columns in memory maps, read from their files in large pieces.
+
+Reading a file is cheaper than touching a map of it page by page, and leaves no pages behind that count as
+memory of the process. The file is opened again for it, if it certainly still is the one that is mapped.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from batchloom.columns import ArrayColumn
+from batchloom.errors import DataError
+from batchloom.ordering import Positions
+from batchloom.stored import PIECE_BYTES, Buffers
+
+MAPS = "/proc/self/maps"
+"""Where Linux tells which files this process maps."""
+
+
+class MappedColumn(ArrayColumn):
+    """A memory map whose rows lie one behind the other in the file."""
+
+    bounds: Positions | None = None
+
+    def reading(
+        self, starts: Positions, stops: Positions, buffers: Buffers | None
+    ) -> MappedReading:
+        """Prepare the reading of some ranges of rows; without buffers, the result is the map itself."""
+        if buffers is None and len(starts) > 1:
+            buffers = Buffers()
+        return MappedReading(self._array, self.row_bytes, self._file, starts, stops, buffers)
+
+    @cached_property
+    def _file(self) -> MappedFile | None:
+        return find_file(self._data)
+
+
+class MappedFile:
+    """The file behind a memory map.
+
+    Attributes
+    ----------
+    path : str
+    identity : tuple of int
+        Its device and inode.
+    offset : int
+        Where in it the first row begins.
+    """
+
+    def __init__(self, path: str, identity: tuple[int, int], offset: int) -> None:
+        self.path = path
+        self.identity = identity
+        self.offset = offset
+
+    def open(self) -> int | None:
+        """Open it for reading; None if what is there now is another file."""
+        try:
+            opened = os.open(self.path, os.O_RDONLY)
+        except OSError:
+            return None
+        if _identity(os.fstat(opened)) == self.identity:
+            return opened
+        os.close(opened)
+        return None
+
+
+class MappedReading:
+    """The reading of ranges of rows of a memory map.
+
+    Parameters
+    ----------
+    array : array
+        All rows, mapped.
+    row_bytes : int
+    file : MappedFile or None
+        Without one the rows are copied from the map.
+    starts, stops : array of int
+    buffers : Buffers or None
+        Without them nothing is copied, but the file is read ahead.
+    """
+
+    def __init__(
+        self,
+        array: np.ndarray[Any, Any],
+        row_bytes: int,
+        file: MappedFile | None,
+        starts: Positions,
+        stops: Positions,
+        buffers: Buffers | None,
+    ) -> None:
+        self._array = array
+        self._row_bytes = row_bytes
+        self._starts, self._stops = starts, stops
+        self._buffers = buffers
+        self._offset = 0 if file is None else file.offset
+        self._spans = self._cut(max(1, PIECE_BYTES // max(1, row_bytes)))
+        self.pieces = len(self._spans)
+        self._opened = None if file is None else file.open()
+        self._rows: np.ndarray[Any, Any] | None = None
+        if buffers is not None:
+            shape = (int((stops - starts).sum()), *array.shape[1:])
+            self._rows = buffers.take(shape, array.dtype)
+
+    def read(self, piece: int) -> None:
+        """Read a piece."""
+        start, stop, to = self._spans[piece]
+        offset, size = self._offset + start * self._row_bytes, (stop - start) * self._row_bytes
+        if self._rows is None:
+            if self._opened is not None and hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(self._opened, offset, size, os.POSIX_FADV_WILLNEED)
+        elif self._opened is None:
+            np.copyto(self._rows[to : to + stop - start], self._array[start:stop])
+        else:
+            _fill(self._opened, self._rows[to : to + stop - start], offset, size)
+
+    def result(self) -> np.ndarray[Any, Any]:
+        """Give the rows."""
+        if self._rows is None:
+            return self._array[self._starts[0] : self._stops[0]]
+        return self._rows
+
+    def close(self) -> None:
+        """Close the file, and let the rows be overwritten."""
+        if self._opened is not None:
+            os.close(self._opened)
+        if self._buffers is not None and self._rows is not None:
+            self._buffers.give(self._rows)
+
+    def _cut(self, step: int) -> list[tuple[int, int, int]]:
+        """Cut the ranges into pieces: from which row to which, and to where."""
+        spans, to = [], 0
+        for start, stop in zip(self._starts.tolist(), self._stops.tolist(), strict=True):
+            pieces = range(start, stop, step)
+            spans += [(at, min(at + step, stop), to + at - start) for at in pieces]
+            to += stop - start
+        return spans
+
+
+def can_be_read_by_rows(data: Any) -> bool:
+    """Tell whether this is a memory map, or consecutive rows of one."""
+    is_map = isinstance(data, np.memmap) and getattr(data, "_mmap", None) is not None
+    return is_map and data.flags.c_contiguous and data.nbytes > 0
+
+
+def find_file(data: Any) -> MappedFile | None:
+    """Find the file that holds all that a memory map holds, if that can be known for certain."""
+    if data.filename is None or data.mode == "c" or not hasattr(os, "preadv"):
+        return None
+    at = data.__array_interface__["data"][0]
+    try:
+        with open(MAPS, "rb") as maps:
+            for line in maps:
+                span, _, offset, device, inode, *_ = line.split()
+                begin, end = (int(each, 16) for each in span.split(b"-"))
+                if begin <= at < end:
+                    major, minor = (int(each, 16) for each in device.split(b":"))
+                    identity = os.makedev(major, minor), int(inode)
+                    return MappedFile(str(data.filename), identity, int(offset, 16) + at - begin)
+    except OSError:
+        pass  # not on this system
+    return None
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _fill(opened: int, rows: np.ndarray[Any, Any], offset: int, size: int) -> None:
+    into: Any = rows.reshape(-1).view(np.uint8)
+    done = 0
+    while done < size:
+        read = os.preadv(opened, [into[done:]], offset + done)
+        if not read:
+            raise DataError(
+                f"the mapped file ends {size - done} bytes too early: it was cut short since"
+            )
+        done += read

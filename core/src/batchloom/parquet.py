@@ -1,0 +1,461 @@
+"""Columns in Parquet files, read row group by row group."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from batchloom.arrow_arrays import ADVICE, NULLS, ArrayKind, kind_of
+from batchloom.errors import DataError, UnknownComponentError
+from batchloom.ordering import Positions
+from batchloom.stored import Buffers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+KEPT_BYTES = 64 << 20
+"""Row groups that single rows were taken from are kept up to this size, for the next rows."""
+
+IDLE_FILES = 4
+"""So many files stay open for the next row group."""
+
+SAMPLES, SAMPLE_BYTES = 16, 4096
+"""How much of each file's content goes into its fingerprint, besides its footer."""
+
+
+def read_columns(
+    path: Paths,
+    columns: str | Sequence[str] | Mapping[str, str] | None,
+    nulls: str | Mapping[str, str],
+) -> dict[str, ParquetColumn]:
+    """Find the columns of Parquet files; nothing but their footers is read.
+
+    The parameters are those of `Dataset.from_parquet`.
+    """
+    _pyarrow()
+    files = ParquetFiles(find_files(path))
+    chosen = _chosen(columns, files.schema)
+    policies = _policies(nulls, chosen)
+    kinds = {name: files.kind(column, policies[name]) for name, column in chosen.items()}
+    return {name: ParquetColumn(files, column, kinds[name]) for name, column in chosen.items()}
+
+
+class ParquetFiles:
+    """Parquet files with the same columns, one behind the other.
+
+    Only paths and counts are pickled; what reads a copy in another process finds the files there.
+
+    Attributes
+    ----------
+    bounds : array of int, shape (n_row_groups + 1,)
+        The row that each row group begins with, and the number of rows.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = list(paths)
+        self._stamps = [_stamp(each) for each in self._paths]
+        self._metadata: dict[int, Any] = {}
+        self._guard = threading.Lock()
+        self._idle: list[tuple[int, Any]] = []
+        groups = [
+            (file, group, self._footer(file).row_group(group).num_rows)
+            for file in range(len(self._paths))
+            for group in range(self._footer(file).num_row_groups)
+        ]
+        self._groups = [(file, group) for file, group, rows in groups if rows]
+        counts = [rows for *_, rows in groups if rows]
+        self.bounds: Positions = np.append(0, np.cumsum(np.array(counts, dtype=np.intp)))
+        self._check_alike()
+
+    @property
+    def schema(self) -> Any:
+        """The Arrow schema of the first file."""
+        return self._footer(0).schema.to_arrow_schema()
+
+    def kind(self, column: str, nulls: str) -> ArrayKind:
+        """Say which array a column becomes, and refuse nulls that nobody has said what to do with."""
+        field = self.schema.field(column)
+        kind = kind_of(column, field.type, "error")
+        count = self._count_nulls(column) if field.nullable and not kind.dtype.hasobject else 0
+        if count and nulls == "error":
+            raise DataError(f"column {column!r} has {count} nulls: {ADVICE}")
+        return kind if count == 0 else kind_of(column, field.type, nulls)
+
+    def row_bytes(self, column: str) -> int:
+        """Say how large a row of a column is, on average."""
+        sizes = [chunk.total_uncompressed_size for chunk in self._chunks(column)]
+        return int(sum(sizes)) // max(1, int(self.bounds[-1]))
+
+    def read(self, group: int, column: str) -> Any:
+        """Read one column of one row group, a chunked array."""
+        file, at = self._groups[group]
+        with self._opened(file) as opened:
+            try:
+                return opened.read_row_group(at, columns=[column], use_threads=False).column(column)
+            except Exception as exc:
+                exc.add_note(f"in row group {at} of {self._paths[file]}")
+                raise
+
+    @cached_property
+    def digest(self) -> str:
+        """What stands for the content: the footers, with counts and extremes, and samples of the rest."""
+        digest = hashlib.sha256()
+        for path in self._paths:
+            with open(path, "rb") as file:
+                size = file.seek(-8, os.SEEK_END) + 8
+                footer = int.from_bytes(file.read(4), "little") + 8
+                spread = np.linspace(0, max(0, size - footer - SAMPLE_BYTES), SAMPLES)
+                for at, length in [
+                    (size - footer, footer),
+                    *((int(x), SAMPLE_BYTES) for x in spread),
+                ]:
+                    file.seek(at)
+                    digest.update(file.read(length))
+        return digest.hexdigest()[:12]
+
+    def _check_alike(self) -> None:
+        """Refuse files whose columns are of other types than the first one's."""
+        first = {field.name: field.type for field in self.schema}
+        for file in range(1, len(self._paths)):
+            there = {f.name: f.type for f in self._footer(file).schema.to_arrow_schema()}
+            unlike = [n for n in {**first, **there} if first.get(n) != there.get(n)]
+            if unlike:
+                said = "; ".join(
+                    f"{n!r} is {first.get(n, 'not there')} in {self._paths[0]} and "
+                    f"{there.get(n, 'not there')} in {self._paths[file]}"
+                    for n in unlike[:5]
+                )
+                raise DataError(f"the files of a dataset have the same columns, but {said}")
+
+    def _chunks(self, column: str) -> Iterator[Any]:
+        for file, group in self._groups:
+            found = self._footer(file).row_group(group)
+            for at in range(found.num_columns):
+                path = found.column(at).path_in_schema
+                if path == column or path.startswith(column + "."):
+                    yield found.column(at)
+
+    def _count_nulls(self, column: str) -> int | None:
+        """Count the nulls of a column; None if the files do not say."""
+        count = 0
+        for chunk in self._chunks(column):
+            statistics = chunk.statistics
+            if statistics is None or not statistics.has_null_count:
+                return None
+            count += statistics.null_count
+        return count
+
+    def _footer(self, file: int) -> Any:
+        if file not in self._metadata:
+            path = self._paths[file]
+            try:
+                self._metadata[file] = _parquet().read_metadata(path)
+            except Exception as exc:
+                raise DataError(f"{path} cannot be read as a Parquet file: {exc}") from exc
+        return self._metadata[file]
+
+    @contextmanager
+    def _opened(self, file: int) -> Iterator[Any]:
+        """Give an open file to one thread at a time."""
+        found = None
+        with self._guard:
+            for at, (number, _) in enumerate(self._idle):
+                if number == file:
+                    found = self._idle.pop(at)[1]
+                    break
+        if found is None:
+            found = self._open(file)
+        yield found
+        with self._guard:
+            self._idle = [*self._idle, (file, found)][-IDLE_FILES:]
+
+    def _open(self, file: int) -> Any:
+        path = self._paths[file]
+        if _stamp(path) != self._stamps[file]:
+            raise DataError(f"{path} has changed since the dataset was made: make it anew")
+        return _parquet().ParquetFile(path, metadata=self._footer(file), pre_buffer=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        left = ("_metadata", "_guard", "_idle")
+        return {name: each for name, each in self.__dict__.items() if name not in left}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _metadata={}, _guard=threading.Lock(), _idle=[])
+
+
+class ParquetColumn:
+    """One column of Parquet files, as arrays.
+
+    Parameters
+    ----------
+    files : ParquetFiles
+    column : str
+        Its name in the files.
+    kind : ArrayKind
+    """
+
+    def __init__(self, files: ParquetFiles, column: str, kind: ArrayKind) -> None:
+        self._files = files
+        self._column = column
+        self._kind = kind
+        self._row_bytes = files.row_bytes(column) if kind.dtype.hasobject else kind.row_bytes
+        self._start()
+
+    def _start(self) -> None:
+        self._kept: OrderedDict[int, Any] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def __len__(self) -> int:
+        return int(self._files.bounds[-1])
+
+    @property
+    def bounds(self) -> Positions:
+        """The row that each row group begins with, and the number of rows."""
+        return self._files.bounds
+
+    @property
+    def row_bytes(self) -> int:
+        """How large a row is, about."""
+        return max(1, self._row_bytes)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this data from other data."""
+        return f"Parquet, {self._kind.dtype}, {self._kind.shape}, {self._files.digest}"
+
+    def take(self, positions: Positions) -> Any:
+        """Gather rows; each row group that has some of them is read as a whole."""
+        groups = np.searchsorted(self.bounds, positions, side="right") - 1
+        needed = np.unique(groups)
+        if len(needed) == 1:
+            return self._group(int(needed[0])).take(positions - self.bounds[needed[0]], axis=0)
+        rows = self._kind.empty(len(positions))
+        for group in needed.tolist():
+            where = np.flatnonzero(groups == group)
+            rows[where] = self._group(group).take(positions[where] - self.bounds[group], axis=0)
+        return rows
+
+    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
+        """Give consecutive rows."""
+        return self.take(np.arange(start, stop))
+
+    def whole(self) -> Any:
+        """Read the whole column into memory."""
+        ends = np.array([0]), np.array([len(self)])
+        if not len(self):
+            return self._kind.empty(0)
+        reading = self.reading(*ends, None)
+        for piece in range(reading.pieces):
+            reading.read(piece)
+        return reading.result()
+
+    def reading(
+        self, starts: Positions, stops: Positions, buffers: Buffers | None
+    ) -> GroupsReading:
+        """Prepare the reading of some ranges of rows."""
+        return GroupsReading(self, self._kind, starts, stops, buffers)
+
+    def read_group(self, group: int) -> Any:
+        """Read a row group, an array that may not be written to."""
+        chunks = self._files.read(group, self._column).chunks
+        arrays = [self._kind.array(each) for each in chunks]
+        return arrays[0] if len(arrays) == 1 else _stacked(arrays)
+
+    def _group(self, group: int) -> Any:
+        with self._guard:
+            if group in self._kept:
+                self._kept.move_to_end(group)
+                return self._kept[group]
+        found = self.read_group(group)
+        with self._guard:
+            self._kept[group] = found
+            most = max(1, KEPT_BYTES // max(1, self.row_bytes * len(found)))
+            while len(self._kept) > most:
+                self._kept.popitem(last=False)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_kept", "_guard")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+
+class GroupsReading:
+    """The reading of ranges of rows, one row group a piece.
+
+    Parameters
+    ----------
+    column : ParquetColumn
+    kind : ArrayKind
+    starts, stops : array of int
+    buffers : Buffers or None
+    """
+
+    def __init__(
+        self,
+        column: ParquetColumn,
+        kind: ArrayKind,
+        starts: Positions,
+        stops: Positions,
+        buffers: Buffers | None,
+    ) -> None:
+        self._column = column
+        self._starts, self._stops = starts, stops
+        self._offsets = np.cumsum(stops - starts) - (stops - starts)
+        first = np.searchsorted(column.bounds, starts, side="right") - 1
+        last = np.searchsorted(column.bounds, stops, side="left")
+        spans = [np.arange(a, b) for a, b in zip(first, last, strict=True)]
+        self._groups: Positions = np.unique(np.concatenate(spans))
+        self.pieces = len(self._groups)
+        self._lent = buffers if kind.is_plain else None
+        self._rows: Any = None
+        if self.pieces > 1 or len(starts) > 1:
+            length = int((stops - starts).sum())
+            self._rows = (
+                kind.empty(length)
+                if self._lent is None
+                else self._lent.take((length, *kind.shape), kind.dtype)
+            )
+
+    def read(self, piece: int) -> None:
+        """Read a row group, and put its rows where they belong."""
+        group = int(self._groups[piece])
+        begin, end = self._column.bounds[group], self._column.bounds[group + 1]
+        found = self._column.read_group(group)
+        if self._rows is None:
+            self._rows = found[self._starts[0] - begin : self._stops[0] - begin]
+            self._lent = None
+            return
+        first = int(np.searchsorted(self._stops, begin, side="right"))
+        for at in range(first, int(np.searchsorted(self._starts, end, side="left"))):
+            start, stop = max(begin, self._starts[at]), min(end, self._stops[at])
+            to = self._offsets[at] + start - self._starts[at]
+            self._rows[to : to + stop - start] = found[start - begin : stop - begin]
+
+    def result(self) -> Any:
+        """Give the rows."""
+        return self._rows
+
+    def close(self) -> None:
+        """Let the rows be overwritten."""
+        if self._lent is not None and self._rows is not None:
+            self._lent.give(self._rows)
+
+
+def find_files(path: Paths) -> list[str]:
+    """Find Parquet files: a file, several, all in a folder, or those that match a pattern.
+
+    Raises
+    ------
+    DataError
+        If there are none, or folders' names hold values of columns.
+    """
+    several = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    found = [file for each in several for file in _files_at(os.fspath(each))]
+    if not found:
+        raise DataError("from_parquet was given no path")
+    if len(set(found)) < len(found):
+        twice = sorted({each for each in found if found.count(each) > 1})
+        raise DataError(f"the same file was given twice: {', '.join(twice[:5])}")
+    return found
+
+
+def _files_at(path: str) -> list[str]:
+    if os.path.isdir(path):
+        inside = sorted(Path(path).rglob("*.parquet"))
+        found = [each for each in inside if not _is_hidden(each.relative_to(path))]
+        parted = next((each for each in found if "=" in str(each.relative_to(path).parent)), None)
+        if parted is not None:
+            raise DataError(
+                f"{path} is parted by values in the names of folders, {parted.relative_to(path).parent}, "
+                "which are columns of no file: give a pattern of the files that you want, such as "
+                f"{os.path.join(path, '**', '*.parquet')!r}"
+            )
+    elif glob.has_magic(path) and not os.path.exists(path):
+        found = [
+            Path(each) for each in sorted(glob.glob(path, recursive=True)) if os.path.isfile(each)
+        ]
+    else:
+        found = [Path(path)] if os.path.isfile(path) else []
+    if not found:
+        raise DataError(f"there is no Parquet file at {path!r}: give a file, a folder or a pattern")
+    return [str(each.absolute()) for each in found]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(("_", ".")) for part in path.parts)
+
+
+def _chosen(columns: str | Sequence[str] | Mapping[str, str] | None, schema: Any) -> dict[str, str]:
+    """Say which column of the files is which component."""
+    if columns is None:
+        return {name: name for name in _unique(schema.names)}
+    if isinstance(columns, str):
+        columns = [columns]
+    chosen = dict(columns) if isinstance(columns, Mapping) else {each: each for each in columns}
+    for column in chosen.values():
+        if column not in schema.names:
+            raise UnknownComponentError("column", column, schema.names, "of the Parquet files")
+    if not chosen:
+        raise DataError("columns names no column: leave it out for all of them")
+    return chosen
+
+
+def _unique(names: Sequence[str]) -> Sequence[str]:
+    twice = sorted({each for each in names if names.count(each) > 1})
+    if twice:
+        raise DataError(f"the files have several columns of the name {twice[0]!r}: name others")
+    return names
+
+
+def _policies(nulls: str | Mapping[str, str], chosen: Iterable[str]) -> dict[str, str]:
+    names = list(chosen)
+    given = dict(nulls) if isinstance(nulls, Mapping) else dict.fromkeys(names, nulls)
+    for name, policy in given.items():
+        if name not in names:
+            raise UnknownComponentError("column", name, names, "in nulls")
+        if policy not in NULLS:
+            raise DataError(f"nulls={policy!r}: give one of {', '.join(map(repr, NULLS))}")
+    return {name: given.get(name, "error") for name in names}
+
+
+def _stacked(arrays: list[Any]) -> Any:
+    masked: Any = np.ma
+    if any(isinstance(each, np.ma.MaskedArray) for each in arrays):
+        return masked.concatenate(arrays)
+    return np.concatenate(arrays)
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+def _pyarrow() -> None:
+    try:
+        _parquet()
+    except ImportError as exc:
+        raise ImportError(
+            "Dataset.from_parquet needs pyarrow, which is not installed: "
+            "pip install 'batchloom[parquet]'"
+        ) from exc
+
+
+def _parquet() -> Any:
+    from pyarrow import parquet
+
+    return parquet
