@@ -8,6 +8,9 @@ PYTHON ?= $(shell for each in python3.11 python3 python3.12 python3.13; do \
     $$each -c '$(SUITABLE)' 2>/dev/null && echo $$each && break; done)
 
 BIN := $(VENV)/bin
+BENCH_VENV ?= .venv-bench
+BENCH_BIN := $(BENCH_VENV)/bin
+BENCH_STAMP := $(BENCH_VENV)/.installed
 STAMP := $(VENV)/.installed
 MEMBERS := core $(sort $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)))
 MANIFESTS := pyproject.toml $(MEMBERS:%=%/pyproject.toml)
@@ -18,7 +21,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 # It is installed here to be tested, not to record what is trained meanwhile.
 export BATCHLOOM_DISABLE_PLUGINS ?= batchloom-mlflow
 
-.PHONY: help setup demo test test-all stress lint format format-check types contracts docs check constraints clean
+.PHONY: help setup demo test test-all stress lint format format-check types contracts docs check bench bench-env \
+    constraints clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -74,10 +78,32 @@ docs: $(STAMP) ## the pages of docs/ and the API as a site, in build/docs
 
 check: lint format-check types contracts ## everything but the tests
 
+bench: $(BENCH_STAMP) ## measure speed beside the peers, which takes 25 minutes (ARGS="w1 --quick" for a part)
+	$(BENCH_BIN)/python -m benchmarks $(ARGS)
+
+bench-env: $(BENCH_STAMP) ## make the environment of the benchmarks in .venv-bench
+
+# Like .venv, and the peers in it, which come one by one: one that cannot be had is left out, and the
+# tables say so. Where pip is told to look for wheels besides, uv looks as well; the second try for each peer
+# is at the index of the builds of PyTorch without CUDA.
+$(BENCH_STAMP): $(STAMP) benchmarks/peers.txt
+	$(PYTHON) -m venv --clear $(BENCH_VENV)
+	@export UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}"; \
+	install() { $(BIN)/uv pip install -q --python $(BENCH_BIN)/python "$$@"; }; \
+	install --no-deps -r constraints.txt && \
+	install --no-deps --no-build-isolation $(addprefix -e ,$(filter-out plugins/mlflow%,$(MEMBERS))) && \
+	install -c constraints.txt matplotlib && \
+	grep -E '^[a-z]' benchmarks/peers.txt | while read -r peer; do \
+	    echo "installing $$peer"; \
+	    install -c constraints.txt "$$peer" || install -c constraints.txt --torch-backend=cpu "$$peer" || \
+	        echo >&2 "$$peer cannot be had here: the tables will name it as absent"; \
+	done
+	@touch $@
+
 constraints: $(STAMP) ## pin the newest versions that fit anew in constraints.txt
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 	    $(MEMBERS:%=%/pyproject.toml) --group pyproject.toml:dev -o $(VENV)/constraints.txt
 	grep -E '^[A-Za-z0-9]' $(VENV)/constraints.txt > constraints.txt
 
 clean: ## remove the environment and what builds and checks leave
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo-output
+	rm -rf $(VENV) $(BENCH_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo-output

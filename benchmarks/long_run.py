@@ -1,23 +1,27 @@
 """A million small batches with prefetch: memory, threads and open files, which must stay flat.
 
-    python benchmarks/long_run.py [batches]
-
-Writes ``long_run.svg`` and prints a table. Linux only: the figures come from ``/proc``.
+Draws ``long_run.svg``. Linux only: the figures come from ``/proc``.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from batchloom import Batch, Dataset, action
 from batchloom.models import BaseModel
+from benchmarks.cases import Goal
+from benchmarks.results import Result, Row
+from benchmarks.timing import Effort
 
-ROWS, BATCH_SIZE, POINTS = 4_000, 4, 50
+NAME = "long"
+TITLE = "A million batches of 4 with prefetch=4: what the process has more at the end than after a tenth"
+ROWS, BATCH_SIZE, POINTS, MANY, QUICK = 4_000, 4, 50, 1_000_000, 5_000
+GROWN = "grown"
 FIGURE = Path(__file__).with_suffix(".svg")
 
 
@@ -105,21 +109,20 @@ def draw(seen: list[tuple[int, float, int, int]], seconds: float) -> str:
     )
 
 
-def main() -> int:
-    """Run, draw, and say whether everything was flat after the first tenth."""
-    batches = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+def run(effort: Effort, say: Callable[[str], None]) -> Result:
+    """Run, draw, and say what had grown since the first tenth."""
+    batches = QUICK if effort.rounds < 3 else MANY
+    say(f"{batches:,} batches")
     began = time.perf_counter()
     seen = measure(batches)
-    FIGURE.write_text(draw(seen, time.perf_counter() - began))
-    print(f"{'batches':>10} {'MB':>8} {'threads':>8} {'files':>6}")
-    for number, memory, threads, files in seen[:: max(1, len(seen) // 10)]:
-        print(f"{number:>10,} {memory:>8.1f} {threads:>8} {files:>6}")
-    warm = seen[len(seen) // 10 :]
-    grown = warm[-1][1] - warm[0][1]
-    flat = grown < 5 and len({each[2:] for each in warm}) <= 2
-    print(f"memory grew by {grown:.1f} MB; {'flat' if flat else 'NOT FLAT'}")
-    return 0 if flat else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    if batches == MANY:
+        FIGURE.write_text(draw(seen, time.perf_counter() - began))
+    first, last = seen[len(seen) // 10], seen[-1]
+    rows = [
+        Row(GROWN, "memory", last[1] - first[1], "MB"),
+        Row(GROWN, "threads", last[2] - first[2]),
+        Row(GROWN, "open files", last[3] - first[3]),
+    ]
+    goals = [Goal(GROWN, 5.0, "value", who="memory")]
+    goals += [Goal(GROWN, 1.0, "value", who=each) for each in ("threads", "open files")]
+    return Result(NAME, TITLE, "nothing; this is about what stays the same", rows, goals)

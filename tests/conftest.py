@@ -71,7 +71,7 @@ def our_threads() -> set[str]:
     return {
         f"thread {thread.name} ({thread.ident})"
         for thread in threading.enumerate()
-        if thread.name.startswith("batchloom")
+        if thread.name.startswith("batchloom") and thread.is_alive()
     }
 
 

@@ -162,7 +162,7 @@ class Shaped(Running):
 
     def _build(self, *args, batch=None, **kwargs):
         self.made_of = batch.number, batch.x.shape, float(batch.x.sum())
-        self.mean = np.zeros(batch.x.shape[1])
+        self.mean, self.decay = np.zeros(batch.x.shape[1]), 0.9
 
 
 class Counted(Noisy):
@@ -222,7 +222,10 @@ def test_a_model_that_looks_at_its_first_batch_gets_the_same_one_again(case, pre
         )
 
     run = {"shuffle": 5, "n_epochs": 2, "on_error": "skip"}
-    whole = left(made().run(7, **run))
+    done = made().run(7, **run)
+    whole = left(done)
+    assert done.models["m"].mean.any()
+    assert len(done.failures) == (3 if "refused" in case else 0)
     run |= {"checkpoint": tmp_path, "checkpoint_every": 2}
     for batch in made().gen_batch(7, **run, prefetch=prefetch):
         if batch.number == 9:
@@ -259,8 +262,36 @@ def test_what_a_partner_has_come_to_is_kept(tmp_path):
     assert batches(made(), checkpoint=tmp_path) == whole[20:]
 
 
+def test_a_partners_model_and_ones_own_of_that_name_are_made_of_their_own_batches(tmp_path):
+    def made():
+        wide = Dataset(data={"x": np.hstack([X, X, X])}, batch_class=Joining)
+        partner = wide.p.init_model("dynamic", Shaped, "m").noise().train_inside()
+        own = Dataset(data={"x": X}, batch_class=Joining).p.init_model("dynamic", Shaped, "m")
+        own = own.noise().join(partner).widen_by().train_model("m", x="x")
+        return own, partner
+
+    def left(own, partner):
+        models = own.models["m"], partner.models["m"]
+        return [(each.made_of, each.mean.tobytes()) for each in models]
+
+    own, partner = made()
+    whole = left(own.run(7, shuffle=5, n_epochs=2), partner)
+    assert [each[0][:2] for each in whole] == [(0, (7, 24)), (0, (7, 18))]
+    own, _ = made()
+    for batch in own.gen_batch(7, shuffle=5, n_epochs=2, checkpoint=tmp_path, checkpoint_every=2):
+        if batch.number == 9:
+            break
+    own, partner = made()
+    assert left(own.resume(tmp_path), partner) == whole
+
+
 class Joining(Noisy):
     components = "x"
+
+    @action
+    def widen_by(self, other):
+        self.x = np.hstack([self.x, other.x])
+        return self
 
     @action
     def count(self):

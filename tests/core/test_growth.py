@@ -203,3 +203,14 @@ def test_a_batch_of_many_steps_takes_so_many_calls() -> None:
         return calls_in(lambda: [next(batches) for _ in range(20)])
 
     assert of(100) < 10 * of(10) * 1.1
+
+
+@pytest.mark.parametrize("shuffle", [False, 1], ids=["in order", "shuffled"])
+def test_components_that_are_not_used_take_no_calls(shuffle: int) -> None:
+    column = np.zeros((10_000, 16), dtype=np.float32)
+
+    def of(components: int) -> int:
+        dataset = Dataset(data={f"c{at}": column for at in range(components)})
+        return calls_in(lambda: [each.c0 for each in dataset.gen_batch(32, shuffle=shuffle)])
+
+    assert of(64) < 1.2 * of(1)

@@ -62,6 +62,8 @@ class Memory(BaseModel):
         self.memory["gathered"] = []
 
     def _train(self, x: Any) -> Any:
+        if len(x) == self.config.get("refuses"):
+            raise ValueError(f"{len(x)} items")
         before = self.memory["weights"]
         self.memory["weights"] = moved(before, np.asarray(x))
         if self.config.get("gathers"):
@@ -206,6 +208,7 @@ STEPS: dict[str, Step] = {
     "train imported": lambda p, k: p.train_model("imported", x="x"),
     "train gathering": lambda p, k: p.train_model("gathering", x="x", append_to="kept"),
     "train stopping": lambda p, k: p.train_model("stopping", x="x"),
+    "train refusing": lambda p, k: p.train_model("refusing", x="x", append_to="seen"),
     "train plain": lambda p, k: p.train_model("plain", x="x", save_to="m"),
     "train made data": lambda p, k: p.train_model("alone", arguments, append_to="seen"),
     "train inside": lambda p, k: p.train_here(["alone", "shared", "imported", "gathering"][k % 4]),
@@ -229,6 +232,8 @@ PARTNERS: dict[str, PartnerStep] = {
     "join two": lambda p, data: p.join(data.p.jitter(), counting(data)).add(),
     "merge": lambda p, data: p.merge(data.p.noise()),
     "merge two": lambda p, data: p.merge(counting(data), data.p.locked_noise()),
+    "join failing": lambda p, data: p.join(data.p.fail_some().skip_some()).add(),
+    "merge skipping": lambda p, data: p.merge(data.p.skip_some()),
     "merge predicting": lambda p, data: p.merge(
         data.p.init_model("static", SharedMemory, "own").predict_here("own")
     ),
@@ -326,6 +331,7 @@ def declared(p: Pipeline) -> Pipeline:
     p = p.init_model("static", SharedMemory, "shared").init_model("static", SharedMemory, "frozen")
     p = p.init_model("dynamic", Memory, "gathering", {"gathers": True, "start": V.m})
     p = p.init_model("dynamic", Memory, "stopping", {"stops": 2})
+    p = p.init_model("dynamic", SharedMemory, "refusing", {"refuses": 3})
     p = p.init_model("dynamic", SharedMemory, "model").init_model("static", Plain, "plain")
     return p.import_model("imported", makes)
 
@@ -378,5 +384,6 @@ def options(*more_shuffles: str) -> st.SearchStrategy[dict[str, Any]]:
             "n_epochs": st.sampled_from([2, 1, 3, 0]),
             "drop_last": st.booleans(),
             "on_error": st.sampled_from(["skip", "raise"]),
+            "max_skipped": st.sampled_from([None, None, None, 2]),
         }
     )

@@ -1,6 +1,6 @@
 """What `import batchloom` brings along beyond NumPy: little.
 
-How long it takes is measured in benchmarks/import_time.py.
+How long it takes is measured in benchmarks/w5_start.py.
 """
 
 from __future__ import annotations

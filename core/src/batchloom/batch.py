@@ -245,10 +245,10 @@ class Batch:
         names = self._portion.written.pop(self._position, None)
         if names is None:
             return
-        rows = (self.size,)
+        size = self.size
         for name in names:
             value = self.__dict__.get(name)
-            if type(value) is not np.ndarray or value.shape[:1] != rows:
+            if type(value) is not np.ndarray or not value.ndim or len(value) != size:
                 self._check_rows(name, value)
 
     def take(self, which: Positions | slice | Sequence[Any]) -> Batch:

@@ -140,12 +140,13 @@ class ModelHandle:
         run = current_run()
         if run is not None and run.begin_model is not None:
             run.begin_model(self)  # a step's training and an action's are one to the model
-        return self._train(args, kwargs, batch)
+        if self.calls.want_batch:
+            kwargs = self._given("train", kwargs, batch)
+        return self._holding(self.lock.alone, self._train, args, kwargs, batch)
 
-    @_alone
     def _train(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None) -> Any:
         self.version += 1
-        output = lifecycle.train_model(self, args, self._given("train", kwargs, batch), batch)
+        output = lifecycle.train_model(self, args, kwargs, batch)
         self.is_built = True
         return output
 

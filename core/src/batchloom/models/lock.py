@@ -51,12 +51,16 @@ class ModelLock:
             try:
                 self._writer = me
                 # No other can come in, so those that are there are all that there is to wait for.
-                for reading in self._readers.copy().values():
-                    with reading:
-                        pass
+                if self._readers:
+                    self._wait_for_readers()
                 return do(*args, **kwargs)
             finally:
                 self._writer = outer
+
+    def _wait_for_readers(self) -> None:
+        for reading in self._readers.copy().values():
+            with reading:
+                pass
 
     def together(self, do: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
         """Call a function while nobody holds the lock alone."""

@@ -139,6 +139,7 @@ class ThreadPool:
         self._monitor = monitor
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._closed = False
 
     def submit(self, job: Job) -> None:
         """Have a thread run a job."""
@@ -152,6 +153,9 @@ class ThreadPool:
 
     def close(self) -> None:
         """Stop all threads: those that wait at once, those in an action when it returns."""
+        if self._closed:
+            return
+        self._closed = True
         self._jobs.put(None)
         deadline = time.monotonic() + JOIN_SECONDS
         for thread in self._threads:

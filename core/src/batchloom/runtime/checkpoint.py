@@ -215,7 +215,10 @@ class Restored:
             pairs = list(zip((run.state, *run.plan.partners), self._kept(), strict=True))
             # First all models, then what they have learned, then the variables: to make a model, a batch
             # is prepared again, whose actions may change any of them.
-            made = [_handles(run, state, kept["models"]) for state, (kept, _) in pairs]
+            # Partners come first: the batches of others are made with their models.
+            made = [_handles(run, state, kept["models"]) for state, (kept, _) in reversed(pairs)][
+                ::-1
+            ]
             for (state, (_, prefix)), handles in zip(pairs, made, strict=True):
                 for at, handle in enumerate(handles):
                     self._restore_model(run, state, handle, folder / f"{prefix}model-{at}")
@@ -358,11 +361,9 @@ def _handle(run: Run, state: State, name: str, config: Mapping[str, Any] | None)
     options = dict(declared.spec.config if config is None else config)
     handle = declared.spec.live(options, model_seed(run.seed, name))
     if getattr(declared.spec.model_class, "load_needs_build", True) or not options.get("load"):
-        batch = run.first_batch(name)
-        made = state.find(name)
-        if made is not None:  # by a partner's own steps, on the way to that batch
-            return made
-        handle.build((), {"pipeline": RunningPipeline(state), "batch": batch})
+        handle.build(
+            (), {"pipeline": RunningPipeline(state), "batch": run.first_batch(name, state)}
+        )
     state.handles[name] = handle
     return handle
 

@@ -137,6 +137,11 @@ class Destinations:
             and (each.append or isinstance(each.target, Variable) or each.name not in components)
         }
 
+    @property
+    def only(self) -> Destination | Destinations:
+        """The one place where everything goes as it is, if there is just one."""
+        return self.places[0] if len(self.places) == 1 and not self.several else self
+
     def check(self, batch: Batch, variables: Variables | None = None) -> None:
         """Refuse what cannot be written, before the model is called."""
         for each in self.places:

@@ -6,7 +6,7 @@ Variables that this changes get their kept values afterwards.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from batchloom.batch import Batch
 from batchloom.portion import Portion
@@ -16,12 +16,13 @@ from batchloom.runtime.view import RunningPipeline
 from batchloom.steps import ModelStep, PrintVariable
 
 if TYPE_CHECKING:
+    from batchloom.models.handle import ModelHandle
     from batchloom.runtime.plan import StagePlan
     from batchloom.runtime.state import State
 
 
 class ModelWantedError(BaseException):
-    """Ends the preparation where the batch asks for a model. Never seen by users.
+    """Ends the preparation where a batch asks for a model. Never seen by users.
 
     Parameters
     ----------
@@ -34,40 +35,63 @@ class ModelWantedError(BaseException):
         self.batch = batch
 
 
-class ViewWithoutModels(RunningPipeline):
-    """What a batch sees before there are models."""
+class ViewUpToModels(RunningPipeline):
+    """What a batch sees up to where it asks for a model of one pipeline: the running one, or a partner.
 
-    __slots__ = ()
+    Parameters
+    ----------
+    state : State
+        Of the pipeline that the batch belongs to.
+    batch : Batch
+    ends_at : State
+        Of the pipeline whose models are not there yet.
+    """
 
-    def handle(self, name: str) -> NoReturn:
+    __slots__ = ("_ends_at",)
+
+    def __init__(self, state: State, batch: Batch, ends_at: State) -> None:
+        super().__init__(state, batch)
+        self._ends_at = ends_at
+
+    def for_batch(self, batch: Batch, state: State | None = None) -> ViewUpToModels:
+        return ViewUpToModels(self._state if state is None else state, batch, self._ends_at)
+
+    def handle(self, name: str) -> ModelHandle:
+        if self._state is not self._ends_at:
+            return super().handle(name)
         raise ModelWantedError(None if self._batch is None else self._batch())
 
 
-def batch_of_first_use(name: str, stage: StagePlan, source: Source, state: State) -> Batch | None:
+def batch_of_first_use(
+    name: str, owner: State, state: State, stage: StagePlan, source: Source
+) -> Batch | None:
     """Prepare the first batch that comes to where a model is used.
 
     Parameters
     ----------
     name : str
         The model.
+    owner : State
+        Of the pipeline that has it: the running one, or a partner.
+    state : State
+        Of the running one.
     stage : StagePlan
         The first one.
     source : Source
         From the run's beginning.
-    state : State
 
     Returns
     -------
     Batch or None
         None if there is no batch at all.
     """
-    operations, is_by_step = _until(name, stage)
+    operations, is_by_step = _until(name if owner is state else None, stage)
     first = None
     while not isinstance(portion := source.take(1), RunEnd):
         if not isinstance(portion, Portion):
             continue
         batch = portion.batch(0)
-        batch.__dict__["pipeline"] = ViewWithoutModels(state, batch)
+        batch.__dict__["pipeline"] = ViewUpToModels(state, batch, owner)
         first = first or batch
         try:
             reached = perform(operations, batch)
@@ -80,7 +104,7 @@ def batch_of_first_use(name: str, stage: StagePlan, source: Source, state: State
     return first
 
 
-def _until(name: str, stage: StagePlan) -> tuple[list[Operation], bool]:
+def _until(name: str | None, stage: StagePlan) -> tuple[list[Operation], bool]:
     """Give the operations before the step that uses a model, without those of other models.
 
     Returns

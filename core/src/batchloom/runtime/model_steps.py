@@ -32,6 +32,7 @@ class ModelCall:
         )
         self.destinations = Destinations(step.save_to, step.append_to, around.definition)
         self.destinations.warn_of_double_names(around.components)
+        self._place = self.destinations.only
         declared = around.definition.models.get(step.model)
         self._state = around.state
         self._static = declared.handle if isinstance(declared, DeclareModel) else None
@@ -65,12 +66,12 @@ class TrainCall(ModelCall):
         state = self._state
         assert state is not None
         variables = state.variables
-        self.destinations.check(batch, variables)
+        self._place.check(batch, variables)
         handle = state.handles.get(self.name, self._static) or state.handle_for(self.name, batch)
         arguments = self.arguments(batch, handle.model)
         output = handle.train((), arguments, batch)
         if output is not None:
-            self.destinations.store(batch, output, variables)
+            self._place.store(batch, output, variables)
         return batch
 
     def deliver(self, variables: Variables, output: Any) -> None:

@@ -96,6 +96,7 @@ class ExecutorPool:
         self._executor = executor
         self._monitor = monitor
         self._futures: set[Future[Any]] = set()
+        self._closed = False
 
     def submit(self, job: Work) -> None:
         """Have the executor do some work."""
@@ -109,6 +110,9 @@ class ExecutorPool:
         """Take back what has not begun and wait for what has; the executor stays open."""
         from concurrent.futures import wait
 
+        if self._closed:
+            return
+        self._closed = True
         # What was taken back counts as done only when a worker has seen it: this may be the worker.
         running = [each for each in list(self._futures) if not each.cancel()]
         wait(running, timeout=JOIN_SECONDS)

@@ -144,7 +144,13 @@ class Run:
             if self._sigterm is not None and self._sigterm.has_come:
                 self._sigterm.exit()
         finally:
-            self._close(pool, stages, finished)
+            try:
+                self._close(pool, stages, finished)
+            finally:
+                # Ctrl-C may have come before anything was stopped. Else these have nothing left to do.
+                self._monitor.cancel()
+                if pool is not None:
+                    pool.close()
 
     def _gives(self) -> bool:
         """Tell whether there is nothing to be seen to between one batch and the next."""
@@ -188,15 +194,15 @@ class Run:
         self._restored.restore(self)
         return self._restored.finished
 
-    def first_batch(self, name: str) -> Batch | None:
-        """Prepare the batch that a model was made of once more."""
+    def first_batch(self, name: str, owner: State) -> Batch | None:
+        """Prepare the batch that a model, of this pipeline or of a partner, was made of once more."""
         from batchloom.runtime.first_use import batch_of_first_use
 
         options = replace(self.options, n_epochs=self._place.epoch + 1)
         reader = self._make_reader(Monitor())
         source = Source(self._dataset, options, self.order, self.seed, Place(), reader)
         try:
-            return batch_of_first_use(name, self.plan.stages[0], source, self.state)
+            return batch_of_first_use(name, owner, self.state, self.plan.stages[0], source)
         finally:
             if reader is not None:
                 reader.close()

@@ -203,9 +203,10 @@ def batches_in_epoch(items: int, options: RunOptions) -> int:
 
 def portion_size(dataset: Dataset, batch_size: int, ahead: bool) -> int:
     """Say how many batches are prepared in one go, and gathered together if they are small."""
-    row_bytes = sum(int(getattr(each, "row_bytes", 0)) for each in dataset.columns.values())
-    batch_bytes = (POSITION_BYTES + row_bytes) * batch_size
-    most = AHEAD_BYTES if ahead else PORTION_BYTES
-    if batch_bytes < LARGE_BYTES:
-        most = SHARED_BYTES
-    return max(1, min(PORTION_BATCHES, most // batch_bytes))
+    row_bytes = [int(getattr(each, "row_bytes", 0)) for each in dataset.columns.values()]
+    whole = (POSITION_BYTES + sum(row_bytes)) * batch_size
+    # Each component is gathered by itself, or not at all: the widest says how many batches can share that.
+    widest = (POSITION_BYTES + max(row_bytes, default=0)) * batch_size
+    most = SHARED_BYTES // widest if widest < LARGE_BYTES else PORTION_BYTES // whole
+    most = min(most, AHEAD_BYTES // whole) if ahead else most
+    return max(1, min(PORTION_BATCHES, most))

@@ -33,7 +33,8 @@ class Pool(Protocol):
 
     def submit(self, job: Work) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End everything; a second time does nothing."""
 
 
 class Preparation:

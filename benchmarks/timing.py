@@ -1,0 +1,173 @@
+"""Timing in turn: round after round, every subject has its turn beside the limit.
+
+What counts is the median over the rounds, and of the ratios the median of each pair's own. A case that
+needs more cores than others leave it is timed again, up to a limit, and says so in its row.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+
+from benchmarks.cases import IDEAL, Case, Subject
+from benchmarks.machine import OthersAtWork
+from benchmarks.results import NOT_INSTALLED, Row
+from benchmarks.stands import Stand, SubjectError
+
+QUIET = 0.2  # cores that others may use beside a case that needs them all
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done.
+
+    Attributes
+    ----------
+    rounds : int
+        Turns of each subject.
+    budget : float
+        Seconds for each side of a pair.
+    again : int
+        How often a disturbed pair is timed anew.
+    only : str
+        What the names of the subjects have in them that are timed.
+    """
+
+    rounds: int = 5
+    budget: float = 0.08
+    again: int = 3
+    only: str = ""
+
+    @classmethod
+    def quick(cls, only: str = "") -> Effort:
+        return cls(rounds=2, budget=0.02, again=0, only=only)
+
+    def includes(self, who: str) -> bool:
+        """Tell whether a subject is wanted."""
+        return self.only in who
+
+
+@dataclass
+class Pairs:
+    """What was measured of one subject in one case."""
+
+    limits: list[float | None] = field(default_factory=list)
+    subjects: list[float] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
+    failure: str = ""
+
+    def row(self, case: Case, who: str) -> Row:
+        if not self.subjects:
+            return Row(case.name, who, note=self.failure)
+        ideal = case.limit if isinstance(case.limit, float) else None
+        ratios = [
+            subject / (limit if limit is not None else ideal or 1.0)
+            for limit, subject in zip(self.limits, self.subjects, strict=True)
+        ]
+        if case.share:
+            ratios = [1 / each for each in ratios]
+        return Row(
+            case.name, who, unit=case.unit.name,
+            value=case.unit.of(statistics.median(self.subjects)),
+            relative=statistics.median(ratios), share=case.share, pairs=len(ratios),
+            others=statistics.median(self.others),
+            note=self._note(case),
+        )  # fmt: skip
+
+    def _note(self, case: Case) -> str:
+        busy = statistics.median(self.others)
+        return f"others used {busy:.1f} cores" if case.cores > 1 and busy > QUIET else ""
+
+
+def compare(cases: Sequence[Case], effort: Effort, say: Callable[[str], None]) -> list[Row]:
+    """Time every subject of every case, in turn, and give a row for each."""
+    cases = [
+        replace(each, subjects=tuple(it for it in each.subjects if effort.includes(it.who)))
+        for each in cases
+    ]
+    rows: dict[tuple[str, str], Row] = {}
+    for group in _groups(cases):
+        for row in _compare_group(cases, group, effort, say):
+            rows.setdefault((row.case, row.who), row)
+    return list(rows.values())
+
+
+def _groups(cases: Sequence[Case]) -> list[list[str]]:
+    """Packages whose processes live at the same time: Ray keeps several busy, so it comes last."""
+    packages = list(dict.fromkeys(each.package for case in cases for each in case.subjects))
+    return [
+        group
+        for group in (
+            [each for each in packages if each != "ray"],
+            [each for each in packages if each == "ray"],
+        )
+        if group
+    ]
+
+
+def _compare_group(
+    cases: Sequence[Case], packages: list[str], effort: Effort, say: Callable[[str], None]
+) -> list[Row]:
+    stands = {
+        package: Stand(cases, effort.budget)
+        for package in packages
+        if find_spec(package) is not None
+    }
+    rows = []
+    try:
+        for number, case in enumerate(cases):
+            mine = [(at, each) for at, each in enumerate(case.subjects) if each.package in packages]
+            say(f"{case.name}: {', '.join(each.who for _, each in mine)}")
+            rows += _in_turn(number, case, mine, stands, effort)
+    finally:
+        for stand in stands.values():
+            stand.end()
+    return rows
+
+
+def _in_turn(
+    number: int,
+    case: Case,
+    subjects: list[tuple[int, Subject]],
+    stands: dict[str, Stand],
+    effort: Effort,
+) -> list[Row]:
+    measured = {each.who: Pairs() for _, each in subjects}
+    for _ in range(effort.rounds):
+        for at, subject in subjects:
+            pairs = measured[subject.who]
+            if subject.package not in stands:
+                pairs.failure = NOT_INSTALLED
+            elif not pairs.failure:
+                _one_pair(pairs, case, stands[subject.package], (number, at), effort.again)
+    rows = [measured[each.who].row(case, each.who) for _, each in subjects]
+    return [*_limit_rows(case, measured), *rows]
+
+
+def _limit_rows(case: Case, measured: dict[str, Pairs]) -> list[Row]:
+    """The limit itself, over all of its turns."""
+    if not isinstance(case.limit, Subject):
+        return [Row(case.name, IDEAL, case.unit.of(case.limit), case.unit.name, 1.0, case.share)]
+    seconds = [each for pairs in measured.values() for each in pairs.limits if each is not None]
+    if not seconds:
+        return []
+    value = case.unit.of(statistics.median(seconds))
+    return [Row(case.name, case.limit.who, value, case.unit.name, 1.0, case.share, len(seconds))]
+
+
+def _one_pair(pairs: Pairs, case: Case, stand: Stand, which: tuple[int, int], again: int) -> None:
+    for attempt in range(1 + again):
+        watch = OthersAtWork()
+        try:
+            limit, seconds = stand.pair(*which)
+        except SubjectError as exc:
+            pairs.failure = str(exc)
+            return
+        busy = watch.cores()
+        if case.cores == 1 or busy <= QUIET or attempt == again:
+            break
+    pairs.limits.append(limit)
+    pairs.subjects.append(seconds)
+    pairs.others.append(busy)
