@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,23 @@ def test_batches_that_are_kept_can_be_read_afterwards(
     dataset = Dataset(data={"x": saved(tmp_path, rows())})
     for batch in list(dataset.gen_batch(100, shuffle=shuffle, prefetch=prefetch)):
         assert np.array_equal(batch.x, rows()[batch.indices])
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("shuffle", [False, BlockShuffle(1, window=0.5)], ids=str)
+def test_batches_that_are_kept_keep_no_windows(tmp_path: Path, shuffle: Any, prefetch: int) -> None:
+    dataset = Dataset(data={"x": saved(tmp_path, np.zeros((N, 4000), np.uint8))})
+    kept = []
+    tracemalloc.start()
+    try:
+        for batch in dataset.gen_batch(100, shuffle=shuffle, prefetch=prefetch, n_epochs=2):
+            if batch.number % 15 == 0:
+                kept.append((batch, batch.x.sum()))
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 7_000_000  # with two windows, twice as much
+    finally:
+        tracemalloc.stop()
+    assert len(kept) == 4
 
 
 class Odd(Batch):

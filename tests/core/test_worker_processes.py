@@ -208,7 +208,7 @@ def shared_memory() -> Iterator[Callable[[], set[str]]]:
 
 
 @pytest.mark.parametrize("where", ["made", "slowly"])
-def test_a_killed_run_leaves_no_process_and_no_memory(
+def test_a_killed_run_leaves_no_process_no_memory_and_no_file(
     where: str, tmp_path: Path, shared_memory: Callable[[], set[str]]
 ) -> None:
     body = f"""
@@ -240,6 +240,7 @@ def test_a_killed_run_leaves_no_process_and_no_memory(
         assert time.monotonic() < deadline, left
         time.sleep(0.02)
     assert not shared_memory()
+    assert not [each for each in os.listdir(tmp_path) if each.startswith("batchloom")]
 
 
 def is_alive(pid: int) -> bool:

@@ -111,7 +111,8 @@ class Shipment:
     ) -> None:
         self.token = uuid.uuid4().hex
         self._folder = tempfile.TemporaryDirectory(prefix="batchloom-run-")
-        self.path = str(Path(self._folder.name) / "goods.pickle")
+        self.folder = self._folder.name
+        self.path = str(Path(self.folder) / "goods.pickle")
         self._variables = state.variables
         self._values = {name: each for name, each in state.variables.items() if is_immutable(each)}
         gathered = [name for each in operations if each.step is NOTHING for name in each.reads]

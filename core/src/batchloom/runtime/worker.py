@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import threading
 from multiprocessing.connection import Connection, wait
@@ -12,20 +13,22 @@ from multiprocessing.connection import Connection, wait
 from batchloom.runtime.shipping import Parcel, portable, run_errand
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, folder: str) -> None:
     """Do errands as they come, until an empty one comes or nobody is there any more.
 
     Parameters
     ----------
     connection : Connection
         Pickled errands come from there; a `Parcel`, or an exception, goes back for each.
+    folder : str
+        The run's temporary folder, to be removed if there is nobody left to do it.
     """
     # Ctrl-C reaches all processes of the terminal: the one that runs the pipeline says what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     try:
         while data := connection.recv_bytes():
-            connection.send(_done(data))
+            connection.send_bytes(pickle.dumps(_done(data), protocol=5))
     except (EOFError, OSError):
         return
 
@@ -37,9 +40,10 @@ def _done(data: bytes) -> Parcel | BaseException:
         return portable(exc)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: str) -> None:
     """End this process in the middle of whatever it does, once there is nobody to do it for."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)

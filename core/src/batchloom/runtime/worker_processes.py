@@ -8,11 +8,14 @@ import multiprocessing
 import multiprocessing.util
 import os
 import pickle
+import select
 import signal
 import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 
 from batchloom.runtime.ahead import JOIN_SECONDS
 from batchloom.runtime.process_pools import Trip
@@ -51,14 +54,15 @@ class Worker:
         Whether it has ended, and gets nothing more.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, folder: str) -> None:
         context = multiprocessing.get_context("spawn")
         self.trips: deque[Trip] = deque()
         self.lost = False
         self._has_answered = False
         self.connection, theirs = context.Pipe()
+        self._says = _listener(self.connection)
         name = f"batchloom-worker-{number}"
-        self.process = context.Process(target=serve, args=(theirs,), name=name)
+        self.process = context.Process(target=serve, args=(theirs, folder), name=name)
         try:
             self.process.start()
         except BaseException:
@@ -86,10 +90,10 @@ class Worker:
             When it has ended.
         """
         # Its end of the connection may stay open when it has ended: children that it forked have it too.
-        while not self.connection.poll(LOOK_SECONDS):
-            if not self.process.is_alive() and not self.connection.poll(0):
+        while not self._says(LOOK_SECONDS):
+            if not self.process.is_alive() and not self._says(0):
                 raise EOFError
-        found: Parcel | BaseException = self.connection.recv()
+        found: Parcel | BaseException = pickle.loads(self.connection.recv_bytes())
         self._has_answered = True
         return found
 
@@ -177,7 +181,7 @@ class WorkerProcesses:
             self._slots.close()
 
     def _start(self) -> None:
-        worker = Worker(len(self._workers))
+        worker = Worker(len(self._workers), self._shipment.folder)
         self._workers.append(worker)
         name = f"batchloom-reader-{len(self._readers)}"
         reader = threading.Thread(target=self._read, args=(worker,), name=name, daemon=True)
@@ -239,6 +243,15 @@ class WorkerProcesses:
                     worker.send(b"")
             finally:
                 self._sending.release()
+
+
+def _listener(connection: Connection) -> Callable[[float], bool]:
+    """Make the function that waits so many seconds for a message, and tells whether there is one."""
+    if not hasattr(select, "poll"):
+        return connection.poll
+    poll = select.poll()  # `Connection.poll` makes such an object for each message
+    poll.register(connection, select.POLLIN)
+    return lambda seconds: bool(poll.poll(seconds * 1000))
 
 
 def _signal_name(number: int) -> str:
