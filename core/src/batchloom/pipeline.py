@@ -126,8 +126,8 @@ class Pipeline(Builder):
             raise DefinitionError(
                 "run(n_epochs=None) would never end: iterate with gen_batch or next_batch"
             )
-        for _ in self._batches(chosen):
-            pass
+        for batch in self._batches(chosen):
+            del batch  # or it would be kept while the next one is made
         return self
 
     def resume(self, folder: str | Path, **options: Unpack[RunKeywords]) -> Pipeline:

@@ -133,12 +133,14 @@ class Run:
                 if gives:
                     for batches in stage.give():
                         yield from batches
+                    batches = ()  # it may hold the latest batch
                 self._keep(stage)
                 with doing(self._seen):
                     item, finished = self._next(stage)
                 if isinstance(item, Batch):
                     self._bar.batch(item.epoch, self._source.epochs)
                     yield item
+                del item  # or it would be kept while the next one is made
             if self._checkpoints is not None:
                 self._checkpoints.write(self._place, self._source.batches, finished=True)
             if self._sigterm is not None and self._sigterm.has_come:
@@ -315,6 +317,8 @@ class Run:
         if not isinstance(item, EpochEnd):
             return True
         last = item.last
+        if last and self._reader is not None:
+            self._reader.close()  # all is read, and models that learn now may need the memory
         told_wrongly: list[str] = []
         # Those that may end the run come first: the others are told truly whether this is the end.
         for handle in sorted(self.begun.values(), key=lambda each: not each.may_stop_training):

@@ -150,6 +150,7 @@ class Collect:
             name: builder.build(pages, name, ref=train)
             for name, pages in self._validation_pages().items()
         }
+        self._training.forget_recalled()
         if not external:
             self._training.drop()
             self._held_out.drop()

@@ -85,6 +85,10 @@ class Gathered:
         """Forget all rows."""
         self.rows, self._pages, self._waiting = 0, [], []
 
+    def forget_recalled(self) -> None:
+        """Forget the rows that lie in a file of the dataset: a matrix has been made of them."""
+        self._pages = [each for each in self._pages if not isinstance(each, Recalled)]
+
     def save(self, folder: Path) -> dict[str, Any]:
         """Write all rows into a folder, page by page, and return how many there are."""
         rest = [join(self._waiting).read()] if self._waiting else []
