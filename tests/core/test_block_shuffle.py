@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prefetch_steps import Items
 
 from batchloom import Batch, BlockShuffle, Dataset, DatasetIndex, V, action
 from batchloom.errors import CheckpointMismatchError, DefinitionError
@@ -248,3 +250,14 @@ def test_a_checkpoint_of_another_block_shuffle_is_refused(tmp_path: Path) -> Non
     ):
         with pytest.raises(CheckpointMismatchError, match=said):
             training(x, False).run(60, shuffle=other, checkpoint=kept)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_worker_process_closes_the_files_of_its_windows(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(120.0))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    made = Dataset(batch_class=Items, data={"x": mapped}).p.count_open_files()
+    shuffle = BlockShuffle(seed=1, block_rows=4, window=4)
+    counts = [each._files for each in made.gen_batch(4, shuffle=shuffle, executor=1)]
+    assert len(counts) == 30
+    assert max(counts) - min(counts) < 5

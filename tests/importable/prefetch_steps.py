@@ -221,6 +221,12 @@ class Items(Batch):
         return self
 
     @action
+    def count_open_files(self) -> Items:
+        self.x.sum()
+        self._files = len(os.listdir("/proc/self/fd"))
+        return self
+
+    @action
     def keep_sign(self) -> Items:
         self._sign = float(np.copysign(1.0, self.pipeline.read_variable("n")))
         return self
@@ -291,6 +297,8 @@ def left_by(done: Pipeline) -> Any:
 
 def frozen(value: Any) -> Any:
     """A value in a form that is equal only to the bit."""
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return "objects", frozen(value.tolist())
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, (list, tuple)):
