@@ -221,12 +221,6 @@ class Items(Batch):
         return self
 
     @action
-    def count_open_files(self) -> Items:
-        self.x.sum()
-        self._files = len(os.listdir("/proc/self/fd"))
-        return self
-
-    @action
     def keep_sign(self) -> Items:
         self._sign = float(np.copysign(1.0, self.pipeline.read_variable("n")))
         return self
