@@ -31,6 +31,13 @@ def kill_one(after: float, over: threading.Event) -> None:
             return
 
 
+def started_executor() -> ProcessPoolExecutor:
+    """One whose workers are all there: it cannot stand to lose one while it starts the next."""
+    made = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+    list(made.map(time.sleep, [0.01] * 8))
+    return made
+
+
 @pytest.mark.parametrize("kind", ["own", "executor"])
 @pytest.mark.parametrize("after", KILLS)
 def test_a_worker_is_killed(after: float, kind: str) -> None:
@@ -38,8 +45,7 @@ def test_a_worker_is_killed(after: float, kind: str) -> None:
     expected = large(20_000).p.make().gen_batch(40, seed=3)
     over = threading.Event()
     killer = threading.Thread(target=kill_one, args=(after, over))
-    context = multiprocessing.get_context("spawn")
-    pool: Any = ProcessPoolExecutor(2, mp_context=context) if kind == "executor" else nullcontext(2)
+    pool: Any = started_executor() if kind == "executor" else nullcontext(2)
     kept, began = [], time.monotonic()
     with pool as executor, pytest.raises(WorkerError, match="lost"):
         killer.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 
 from batchloom.errors import WorkerError
@@ -10,7 +9,7 @@ from batchloom.portion import Portion
 from batchloom.runtime.ahead import Monitor
 from batchloom.runtime.outcomes import Sent
 from batchloom.runtime.pools import ExecutorPool, lost, named
-from batchloom.runtime.shipping import Parcel, Shipment, run_errand
+from batchloom.runtime.shipping import Parcel, Shipment, run_errand, unpacked
 from batchloom.runtime.slots import Slots
 from batchloom.runtime.work import Work
 
@@ -30,6 +29,7 @@ class Trip:
     def __init__(self, job: Work, shipment: Shipment, slots: Slots | None) -> None:
         assert isinstance(job.lot, Portion)
         self._job = job
+        self._portion = job.lot
         self._shipment = shipment
         self._slots = slots
         self._slot = None if slots is None else slots.take()
@@ -61,8 +61,7 @@ class Trip:
             self._slots.wants(parcel.wanted)
             if self._slot is not None:
                 buffers = self._slots.lend(self._slot, parcel.pieces)
-        sent: list[Sent] = pickle.loads(parcel.data, buffers=buffers)
-        return sent
+        return unpacked(parcel, self._portion, buffers)
 
 
 class ProcessPool(ExecutorPool):
