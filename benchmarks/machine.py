@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
 
+QUIET = 0.2
+
 DISTRIBUTIONS = (
     "batchloom", "numpy", "batchflow", "torch", "grain", "tensorflow-cpu", "tensorflow", "keras", "datasets",
     "ray", "pyarrow", "scikit-learn", "xgboost-cpu", "xgboost",
@@ -43,6 +45,11 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def bearable(cores: int) -> float:
+    """How many cores others may use beside what needs so many: what is left, and a fifth at least."""
+    return max(QUIET, (os.cpu_count() or 1) - cores - QUIET)
 
 
 class OthersAtWork:

@@ -13,6 +13,7 @@ from benchmarks.cases import Goal
 from benchmarks.machine import machine, versions
 
 NOT_INSTALLED = "not installed"
+DISTURBED = "disturbed"
 KEPT = Path(__file__).with_name("results")
 
 

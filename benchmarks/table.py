@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.cases import BY_HAND, IDEAL, OURS, Goal
-from benchmarks.results import NOT_INSTALLED, Result, Row
+from benchmarks.results import DISTURBED, NOT_INSTALLED, Result, Row
 
 ABSENT = "–"
 FAILED = "failed"
@@ -71,12 +71,22 @@ def of_workload(result: Result) -> str:
     for who in whos:
         cells = [_cell(result.row(case, who)) for case in cases]
         lines.append(f"| {who} | {' | '.join(cells)} |")
-    notes = dict.fromkeys(
-        f"{row.who}, {row.case}: {row.note}."
+    return "\n".join([*lines, "", result.remarks, *_notes(result)]).rstrip() + "\n"
+
+
+def _notes(result: Result) -> list[str]:
+    """What went wrong, and what was disturbed by other processes."""
+    notes = [
+        f"{row.who}, {row.case}: {row.note}.\n"
         for row in result.rows
-        if row.note not in ("", NOT_INSTALLED)
-    )
-    return "\n".join([*lines, "", result.remarks, *notes]).rstrip() + "\n"
+        if row.note not in ("", NOT_INSTALLED, DISTURBED)
+    ]
+    disturbed = [row for row in result.rows if row.note == DISTURBED]
+    if disturbed:
+        cases = ", ".join(dict.fromkeys(row.case for row in disturbed))
+        most = max(row.others for row in disturbed)
+        notes.append(f"Disturbed: other processes used up to {most:.1f} cores during {cases}.")
+    return list(dict.fromkeys(notes))
 
 
 def of_goals(results: Sequence[Result]) -> str:
@@ -146,9 +156,11 @@ def _figure(what: str, value: float, row: Row | None) -> str:
 
 
 def digits(value: float) -> str:
-    """Three digits, and no more than is there."""
+    """Three digits, or four where the fourth one counts."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
+    if 0.99 < value < 1:
+        return f"{value:.4g}"
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.{1 if abs(value) >= 10 else 2}f}"
 
 

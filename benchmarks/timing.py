@@ -1,7 +1,7 @@
 """Timing in turn: round after round, every subject has its turn beside the limit.
 
-What counts is the median over the rounds, and of the ratios the median of each pair's own. A case that
-needs more cores than others leave it is timed again, up to a limit, and says so in its row.
+What counts is the median over the rounds, and of the ratios the median of each pair's own. A pair that
+others leave too little of the machine is timed again, a few times, and the row says so if that did not help.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
 from benchmarks.cases import IDEAL, Case, Subject
-from benchmarks.machine import OthersAtWork
-from benchmarks.results import NOT_INSTALLED, Row
+from benchmarks.machine import OthersAtWork, bearable
+from benchmarks.results import DISTURBED, NOT_INSTALLED, Row
 from benchmarks.stands import Stand, SubjectError
-
-QUIET = 0.2  # cores that others may use beside a case that needs them all
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Effort:
 
     rounds: int = 5
     budget: float = 0.08
-    again: int = 3
+    again: int = 2
     only: str = ""
 
     @classmethod
@@ -72,13 +70,9 @@ class Pairs:
             case.name, who, unit=case.unit.name,
             value=case.unit.of(statistics.median(self.subjects)),
             relative=statistics.median(ratios), share=case.share, pairs=len(ratios),
-            others=statistics.median(self.others),
-            note=self._note(case),
+            others=(busy := statistics.median(self.others)),
+            note=DISTURBED if busy > bearable(case.cores) else "",
         )  # fmt: skip
-
-    def _note(self, case: Case) -> str:
-        busy = statistics.median(self.others)
-        return f"others used {busy:.1f} cores" if case.cores > 1 and busy > QUIET else ""
 
 
 def compare(cases: Sequence[Case], effort: Effort, say: Callable[[str], None]) -> list[Row]:
@@ -158,16 +152,19 @@ def _limit_rows(case: Case, measured: dict[str, Pairs]) -> list[Row]:
 
 
 def _one_pair(pairs: Pairs, case: Case, stand: Stand, which: tuple[int, int], again: int) -> None:
-    for attempt in range(1 + again):
+    """Time a pair until nobody disturbs it, or the least disturbed of a few."""
+    attempts: list[tuple[float, tuple[float | None, float]]] = []
+    while len(attempts) <= again:
         watch = OthersAtWork()
         try:
-            limit, seconds = stand.pair(*which)
+            measured = stand.pair(*which)
         except SubjectError as exc:
             pairs.failure = str(exc)
             return
-        busy = watch.cores()
-        if case.cores == 1 or busy <= QUIET or attempt == again:
+        attempts.append((watch.cores(), measured))
+        if attempts[-1][0] <= bearable(case.cores):
             break
+    busy, (limit, seconds) = min(attempts, key=lambda each: each[0])
     pairs.limits.append(limit)
     pairs.subjects.append(seconds)
     pairs.others.append(busy)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from batchloom import Batch, BlockShuffle, Dataset, action
+from batchloom.cached_files import CachedFile, _is_gone
 from batchloom.errors import DataError
 
 N = 3000
@@ -104,6 +107,53 @@ def test_a_file_that_was_cut_short_is_an_error(tmp_path: Path) -> None:
     assert len({id(each.exception) for each in failing.failures}) == 13
 
 
+def dropped(path: Path) -> None:
+    """Have the system's cache drop what it holds of a file."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="cannot be asked of this system")
+@pytest.mark.parametrize("shuffle", ORDERS[:3], ids=str)
+def test_a_file_that_the_cache_does_not_hold_is_read_around_it(
+    tmp_path: Path, shuffle: Any
+) -> None:
+    data = np.random.default_rng(0).integers(0, 256, (N, 1001), dtype=np.uint8)  # no whole pages
+    dataset = Dataset(data={"x": saved(tmp_path, data)})
+    for batch in dataset.gen_batch(70, shuffle=shuffle, prefetch=2, n_epochs=3):
+        assert np.array_equal(batch.x, data[batch.indices])
+        dropped(tmp_path / "x.npy")
+    if shuffle and os.path.exists("/proc/self/maps"):
+        column: Any = dataset.columns["x"]
+        assert column._file._cache.is_too_small or not_dropped(tmp_path)
+
+
+def not_dropped(folder: Path) -> bool:
+    """File systems in memory hold everything."""
+    (folder / "y").write_bytes(bytes(5000))
+    dropped(folder / "y")
+    with (folder / "y").open("rb") as file:
+        return not _is_gone(file.fileno(), 0)
+
+
+@pytest.mark.parametrize("around", [False, True])
+def test_any_part_of_a_file_can_be_read_around_the_cache(tmp_path: Path, around: bool) -> None:
+    content = np.random.default_rng(0).integers(0, 256, 50_001, dtype=np.uint8)
+    path = tmp_path / "file"
+    path.write_bytes(content.tobytes())
+    file = CachedFile(str(path), os.open(path, os.O_RDONLY), around)
+    try:
+        for start, stop in [(0, 50_001), (1, 2), (4095, 4097), (4096, 8192), (49_000, 50_001)]:
+            part = np.zeros(stop - start, np.uint8)
+            file.fill(part, start)
+            assert np.array_equal(part, content[start:stop])
+        with pytest.raises(DataError, match="ends 2 bytes too early"):
+            file.fill(np.zeros(10, np.uint8), 49_993)
+    finally:
+        file.close()
+
+
 def test_views_are_of_the_map_where_copies_are_not_wanted(tmp_path: Path) -> None:
     mapped = saved(tmp_path, np.zeros((N, 2000), np.uint8))
     batches = list(Dataset(data={"x": mapped}, copy=False).gen_batch(100, prefetch=2))
@@ -120,6 +170,23 @@ def test_batches_that_are_kept_can_be_read_afterwards(
     dataset = Dataset(data={"x": saved(tmp_path, rows())})
     for batch in list(dataset.gen_batch(100, shuffle=shuffle, prefetch=prefetch)):
         assert np.array_equal(batch.x, rows()[batch.indices])
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("shuffle", [False, BlockShuffle(1, window=0.5)], ids=str)
+def test_batches_that_are_kept_keep_no_windows(tmp_path: Path, shuffle: Any, prefetch: int) -> None:
+    dataset = Dataset(data={"x": saved(tmp_path, np.zeros((N, 4000), np.uint8))})
+    kept = []
+    tracemalloc.start()
+    try:
+        for batch in dataset.gen_batch(100, shuffle=shuffle, prefetch=prefetch, n_epochs=2):
+            if batch.number % 15 == 0:
+                kept.append((batch, batch.x.sum()))
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 7_000_000  # with two windows, twice as much
+    finally:
+        tracemalloc.stop()
+    assert len(kept) == 4
 
 
 class Odd(Batch):

@@ -1,21 +1,23 @@
 """Columns in memory maps, read from their files in large pieces.
 
 Reading a file is cheaper than touching a map of it page by page, and leaves no pages behind that count as
-memory of the process. The file is opened again for it, if it certainly still is the one that is mapped.
+memory of the process. Where views of the map are wanted, the system is told which pages to fetch and which
+to drop. The file is opened again for both, if it certainly still is the one that is mapped.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from batchloom.cached_files import Cache, CachedFile
 from batchloom.columns import ArrayColumn
-from batchloom.errors import DataError
 from batchloom.ordering import Positions
-from batchloom.stored import PIECE_BYTES, Buffers
+from batchloom.stored import PIECE_BYTES, Buffers, Reading
 
 MAPS = "/proc/self/maps"
 """Where Linux tells which files this process maps."""
@@ -26,13 +28,12 @@ class MappedColumn(ArrayColumn):
 
     bounds: Positions | None = None
 
-    def reading(
-        self, starts: Positions, stops: Positions, buffers: Buffers | None
-    ) -> MappedReading:
+    def reading(self, starts: Positions, stops: Positions, buffers: Buffers | None) -> Reading:
         """Prepare the reading of some ranges of rows; without buffers, the result is the map itself."""
-        if buffers is None and len(starts) > 1:
-            buffers = Buffers()
-        return MappedReading(self._array, self.row_bytes, self._file, starts, stops, buffers)
+        if buffers is None and len(starts) == 1:
+            return MappedRun(self._data, self._file, int(starts[0]), int(stops[0]))
+        lent = Buffers() if buffers is None else buffers
+        return MappedReading(self._array, self.row_bytes, self._file, starts, stops, lent)
 
     @cached_property
     def _file(self) -> MappedFile | None:
@@ -49,27 +50,33 @@ class MappedFile:
         Its device and inode.
     offset : int
         Where in it the first row begins.
+    fixed : bool
+        Whether nothing is written to it through this map.
     """
 
-    def __init__(self, path: str, identity: tuple[int, int], offset: int) -> None:
+    def __init__(self, path: str, identity: tuple[int, int], offset: int, fixed: bool) -> None:
+        self._cache = Cache() if fixed else None
         self.path = path
         self.identity = identity
         self.offset = offset
 
-    def open(self) -> int | None:
-        """Open it for reading; None if what is there now is another file."""
+    def open(self, first: int) -> CachedFile | None:
+        """Open it for reading, from a place on; None if what is there now is another file."""
         try:
             opened = os.open(self.path, os.O_RDONLY)
         except OSError:
             return None
-        if _identity(os.fstat(opened)) == self.identity:
-            return opened
-        os.close(opened)
-        return None
+        if _identity(os.fstat(opened)) != self.identity:
+            os.close(opened)
+            return None
+        if self._cache is not None:
+            self._cache.look(opened, self.offset + first)
+        around = self._cache is not None and self._cache.is_too_small
+        return CachedFile(self.path, opened, around)
 
 
 class MappedReading:
-    """The reading of ranges of rows of a memory map.
+    """The reading of ranges of rows of a memory map into a buffer.
 
     Parameters
     ----------
@@ -79,8 +86,7 @@ class MappedReading:
     file : MappedFile or None
         Without one the rows are copied from the map.
     starts, stops : array of int
-    buffers : Buffers or None
-        Without them nothing is copied, but the file is read ahead.
+    buffers : Buffers
     """
 
     def __init__(
@@ -90,54 +96,88 @@ class MappedReading:
         file: MappedFile | None,
         starts: Positions,
         stops: Positions,
-        buffers: Buffers | None,
+        buffers: Buffers,
     ) -> None:
         self._array = array
         self._row_bytes = row_bytes
-        self._starts, self._stops = starts, stops
         self._buffers = buffers
         self._offset = 0 if file is None else file.offset
-        self._spans = self._cut(max(1, PIECE_BYTES // max(1, row_bytes)))
+        self._spans = _cut(starts, stops, max(1, PIECE_BYTES // max(1, row_bytes)))
         self.pieces = len(self._spans)
-        self._opened = None if file is None else file.open()
-        self._rows: np.ndarray[Any, Any] | None = None
-        if buffers is not None:
-            shape = (int((stops - starts).sum()), *array.shape[1:])
-            self._rows = buffers.take(shape, array.dtype)
+        self._opened = None if file is None else file.open(int(starts[0]) * row_bytes)
+        self._rows = buffers.take((int((stops - starts).sum()), *array.shape[1:]), array.dtype)
 
     def read(self, piece: int) -> None:
         """Read a piece."""
         start, stop, to = self._spans[piece]
-        offset, size = self._offset + start * self._row_bytes, (stop - start) * self._row_bytes
-        if self._rows is None:
-            if self._opened is not None and hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(self._opened, offset, size, os.POSIX_FADV_WILLNEED)
-        elif self._opened is None:
-            np.copyto(self._rows[to : to + stop - start], self._array[start:stop])
-        else:
-            _fill(self._opened, self._rows[to : to + stop - start], offset, size)
+        rows = self._rows[to : to + stop - start]
+        if self._opened is None:
+            np.copyto(rows, self._array[start:stop])
+            return
+        self._opened.fill(rows, self._offset + start * self._row_bytes)
 
     def result(self) -> np.ndarray[Any, Any]:
         """Give the rows."""
-        if self._rows is None:
-            return self._array[self._starts[0] : self._stops[0]]
         return self._rows
 
     def close(self) -> None:
         """Close the file, and let the rows be overwritten."""
         if self._opened is not None:
-            os.close(self._opened)
-        if self._buffers is not None and self._rows is not None:
-            self._buffers.give(self._rows)
+            self._opened.close()
+        self._buffers.give(self._rows)
 
-    def _cut(self, step: int) -> list[tuple[int, int, int]]:
-        """Cut the ranges into pieces: from which row to which, and to where."""
-        spans, to = [], 0
-        for start, stop in zip(self._starts.tolist(), self._stops.tolist(), strict=True):
-            pieces = range(start, stop, step)
-            spans += [(at, min(at + step, stop), to + at - start) for at in pieces]
-            to += stop - start
-        return spans
+
+class MappedRun:
+    """Consecutive rows of a memory map, where they are: the system is told when to fetch and to drop them.
+
+    Parameters
+    ----------
+    data : memmap
+    file : MappedFile or None
+        Without one they are fetched when they are touched.
+    start, stop : int
+    """
+
+    pieces = 1
+
+    def __init__(self, data: Any, file: MappedFile | None, start: int, stop: int) -> None:
+        self._map = data._mmap if data.mode != "c" else None
+        self._rows = np.asarray(data)[start:stop]
+        self._file = file
+        self._offset = start * (self._rows.nbytes // max(1, stop - start))
+
+    def read(self, piece: int) -> None:
+        """Have the pages fetched."""
+        opened = None if self._file is None else self._file.open(self._offset)
+        if self._file is None or opened is None:
+            return
+        try:
+            opened.announce(self._file.offset + self._offset, self._rows.nbytes)
+        finally:
+            opened.close()
+
+    def result(self) -> np.ndarray[Any, Any]:
+        """Give the rows."""
+        return self._rows
+
+    def close(self) -> None:
+        """Have the pages dropped, but for those of a private map: what was written there is nowhere else."""
+        if self._map is None or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        begins = np.frombuffer(self._map, np.uint8).__array_interface__["data"][0]
+        first = self._rows.__array_interface__["data"][0] - begins
+        page = first - first % mmap.PAGESIZE
+        self._map.madvise(mmap.MADV_DONTNEED, page, first + self._rows.nbytes - page)
+
+
+def _cut(starts: Positions, stops: Positions, step: int) -> list[tuple[int, int, int]]:
+    """Cut ranges into pieces: from which row to which, and to where."""
+    spans, to = [], 0
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        pieces = range(start, stop, step)
+        spans += [(at, min(at + step, stop), to + at - start) for at in pieces]
+        to += stop - start
+    return spans
 
 
 def can_be_read_by_rows(data: Any) -> bool:
@@ -159,7 +199,8 @@ def find_file(data: Any) -> MappedFile | None:
                 if begin <= at < end:
                     major, minor = (int(each, 16) for each in device.split(b":"))
                     identity = os.makedev(major, minor), int(inode)
-                    return MappedFile(str(data.filename), identity, int(offset, 16) + at - begin)
+                    place = int(offset, 16) + at - begin
+                    return MappedFile(str(data.filename), identity, place, data.mode == "r")
     except OSError:
         pass  # not on this system
     return None
@@ -167,15 +208,3 @@ def find_file(data: Any) -> MappedFile | None:
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
-
-
-def _fill(opened: int, rows: np.ndarray[Any, Any], offset: int, size: int) -> None:
-    into: Any = rows.reshape(-1).view(np.uint8)
-    done = 0
-    while done < size:
-        read = os.preadv(opened, [into[done:]], offset + done)
-        if not read:
-            raise DataError(
-                f"the mapped file ends {size - done} bytes too early: it was cut short since"
-            )
-        done += read

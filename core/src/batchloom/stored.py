@@ -23,7 +23,8 @@ class Buffers:
 
     def __init__(self) -> None:
         self._free: list[np.ndarray[Any, Any]] = []
-        self._guard = threading.Lock()
+        self._closed = False
+        self._guard = threading.RLock()
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """Give an array that nobody else uses; what is in it is undefined."""
@@ -42,7 +43,13 @@ class Buffers:
         while isinstance(whole.base, np.ndarray):
             whole = whole.base
         with self._guard:
-            self._free.append(whole)
+            if not self._closed:
+                self._free.append(whole)
+
+    def close(self) -> None:
+        """Keep no array any more."""
+        with self._guard:
+            self._closed, self._free = True, []
 
 
 class Reading(Protocol):

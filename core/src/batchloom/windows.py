@@ -260,23 +260,24 @@ class Windows:
         return np.array(found)
 
 
-def make_windows(dataset: Dataset, order: Order) -> Windows | None:
+def make_windows(dataset: Dataset, order: Order, batch_size: int = 1) -> Windows | None:
     """Make the windows of a dataset, or None if its order is none that is read in windows.
 
     A block shuffle is; and the order of the items, if a column is stored in files and its rows are
-    consecutive.
+    consecutive: in whole batches then, where the data can be read from anywhere.
     """
     length, rows = len(dataset), dataset.own_rows
     stored = any(is_stored(each) for each in dataset.columns.values())
     if not length or (order.blocks is None and (order.is_permuted or not stored)):
         return None
     row_bytes = row_bytes_of(dataset)
-    bounds, block_rows = _blocks(dataset, order, row_bytes)
+    in_order = max(1, SEQUENTIAL_BYTES // (row_bytes * batch_size)) * batch_size
+    bounds, block_rows = _blocks(dataset, order, row_bytes, in_order)
     layout = Layout.of(length, rows, bounds, block_rows)
     if order.blocks is None:
         if not layout.is_consecutive:
             return None
-        return Windows(layout, max(1, SEQUENTIAL_BYTES // row_bytes), None, 0, bounds is None)
+        return Windows(layout, in_order, None, 0, bounds is None)
     window_rows, gap = order.blocks.window_rows(length), GAP_BYTES // row_bytes
     return Windows(layout, window_rows, order.seed, gap, bounds is None)
 
@@ -294,13 +295,15 @@ def is_consecutive(rows: Numbers) -> bool:
     return bool(len(rows)) and bool(np.all(np.diff(rows) == 1))
 
 
-def _blocks(dataset: Dataset, order: Order, row_bytes: int) -> tuple[Positions | None, int]:
+def _blocks(
+    dataset: Dataset, order: Order, row_bytes: int, in_order: int
+) -> tuple[Positions | None, int]:
     """Say where blocks begin, if the data says so, and otherwise how many items they have."""
     if order.blocks is not None and order.blocks.block_rows is not None:
         return None, int(order.blocks.block_rows)
     found: list[Any] = [getattr(each, "bounds", None) for each in dataset.columns.values()]
     bounds = next((each for each in found if each is not None), None)
     if order.blocks is None:
-        return bounds, max(1, SEQUENTIAL_BYTES // row_bytes)
+        return bounds, in_order
     in_window = order.blocks.window_rows(len(dataset)) // BLOCKS_IN_WINDOW
     return bounds, max(1, min(BLOCK_BYTES // row_bytes, in_window))

@@ -50,7 +50,7 @@ class Staged:
         self._reading = reading
         self._monitor = monitor
         self._tickets = itertools.count()
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # the collector may end a run in a thread that is in here
         self._read = 0
         self._users = 0
         self._closed = False
@@ -125,7 +125,7 @@ class OpenWindow:
         self.window = window
         self._reader = reader
         self._staged: dict[str, Staged] = {}
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._closed = False
 
     def run(self) -> None:
@@ -248,7 +248,7 @@ class WindowReader:
         assert is_stored(column)
         buffers = self._buffers.setdefault(name, Buffers())
         drawn = window.drawn
-        # A view that is handed out shows its rows for as long as it is kept.
+        # A view that is handed out may be kept for good.
         own = buffers if self.dataset.copy or self._windows.seed is not None else None
         return Staged(name, column.reading(drawn.starts, drawn.stops, own), self._monitor)
 
@@ -264,10 +264,14 @@ class WindowReader:
         try:
             self._pool.close()
         finally:
+            # Batches that are kept still know the reader, which must not keep anything large.
             with self._guard:
                 there, self._open = list(self._open.values()), {}
-            for each in there:
-                each.close()
+                self._front, self._epochs = None, {}
+            for opened in there:
+                opened.close()
+            for buffers in self._buffers.values():
+                buffers.close()
 
     def _epoch(self, number: int) -> Epoch:
         if number not in self._epochs:

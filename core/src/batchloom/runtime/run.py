@@ -217,10 +217,10 @@ class Run:
         from batchloom.runtime.reading import WindowReader
         from batchloom.windows import make_windows
 
-        windows = make_windows(self._dataset, self.order)
+        depth, size = depth_of(self.options), int(self.options.batch_size)
+        windows = make_windows(self._dataset, self.order, size)
         if windows is None:
             return None
-        depth, size = depth_of(self.options), int(self.options.batch_size)
         # A stage with batches of another size holds back what those are made of.
         held = sum(
             (depth + 2) * -(-each.rebatch // size) for each in self.plan.stages if each.rebatch
