@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 
 from batchloom.errors import WorkerError
 from batchloom.portion import Portion
@@ -85,7 +85,7 @@ class ProcessPool(ExecutorPool):
             trip.failed(exc)
             return
         self._watch(future)
-        future.add_done_callback(lambda done: _hand_over(done, trip))
+        future.add_done_callback(lambda done: self._hand_over(done, trip))
 
     def close(self) -> None:
         """Take back what has not begun, wait for what has, and remove what was shipped."""
@@ -96,11 +96,11 @@ class ProcessPool(ExecutorPool):
             if self._slots is not None:
                 self._slots.close()
 
-
-def _hand_over(future: Future[Parcel], trip: Trip) -> None:
-    try:
-        parcel = future.result()
-    except BaseException as exc:
-        trip.failed(exc)
-    else:
-        trip.back(parcel)
+    def _hand_over(self, future: Future[Parcel], trip: Trip) -> None:
+        try:
+            parcel = future.result()
+        except BaseException as exc:
+            self._is_broken = self._is_broken or isinstance(exc, BrokenExecutor)
+            trip.failed(exc)
+        else:
+            trip.back(parcel)
