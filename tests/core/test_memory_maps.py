@@ -107,6 +107,37 @@ def test_a_file_that_was_cut_short_is_an_error(tmp_path: Path) -> None:
     assert len({id(each.exception) for each in failing.failures}) == 13
 
 
+SHORT_OF_MEMORY = """
+import resource, sys
+import numpy as np
+from batchloom import BlockShuffle, Dataset
+from batchloom.errors import DataError
+resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
+mapped = np.memmap(sys.argv[1], np.uint8, "r", shape=(1 << 12, 1 << 20))
+dataset = Dataset(data={"x": mapped})
+try:
+    for batch in dataset.gen_batch(1, shuffle=BlockShuffle(1, window=0.5, block_rows=256)):
+        batch.x
+except DataError as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="limits mean other things")
+def test_a_window_that_does_not_fit_into_memory_says_what_to_do(tmp_path: Path) -> None:
+    with (tmp_path / "x").open("wb") as file:
+        os.truncate(file.fileno(), 1 << 32)  # none of which is on the disk
+    found = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path / "x")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "no memory for a window of 2048 rows of column 'x'" in found.stdout
+    assert "take about 2048 MB" in found.stdout and "window=" in found.stdout
+
+
 def dropped(path: Path) -> None:
     """Have the system's cache drop what it holds of a file."""
     with path.open("rb") as file:

@@ -28,6 +28,11 @@ class MappedColumn(ArrayColumn):
 
     bounds: Positions | None = None
 
+    @property
+    def lies_in_file(self) -> bool:
+        """Whether nobody can change the file through the map."""
+        return getattr(self._data, "mode", None) == "r"
+
     def reading(self, starts: Positions, stops: Positions, buffers: Buffers | None) -> Reading:
         """Prepare the reading of some ranges of rows; without buffers, the result is the map itself."""
         if buffers is None and len(starts) == 1:
