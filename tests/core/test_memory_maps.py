@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from batchloom import Batch, BlockShuffle, Dataset, action
+from batchloom.cached_files import CachedFile, _is_gone
 from batchloom.errors import DataError
 
 N = 3000
@@ -104,6 +105,84 @@ def test_a_file_that_was_cut_short_is_an_error(tmp_path: Path) -> None:
     failing.run(10, shuffle=BlockShuffle(1, window=10, block_rows=10), on_error="skip", prefetch=2)
     assert len(failing.failures) == 13  # seven blocks are still there
     assert len({id(each.exception) for each in failing.failures}) == 13
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+import numpy as np
+from batchloom import BlockShuffle, Dataset
+from batchloom.errors import DataError
+resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
+mapped = np.memmap(sys.argv[1], np.uint8, "r", shape=(1 << 12, 1 << 20))
+dataset = Dataset(data={"x": mapped})
+try:
+    for batch in dataset.gen_batch(1, shuffle=BlockShuffle(1, window=0.5, block_rows=256)):
+        batch.x
+except DataError as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="limits mean other things")
+def test_a_window_that_does_not_fit_into_memory_says_what_to_do(tmp_path: Path) -> None:
+    with (tmp_path / "x").open("wb") as file:
+        os.truncate(file.fileno(), 1 << 32)  # none of which is on the disk
+    found = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path / "x")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "no memory for a window of 2048 rows of column 'x'" in found.stdout
+    assert "take about 2048 MB" in found.stdout and "window=" in found.stdout
+
+
+def dropped(path: Path) -> None:
+    """Have the system's cache drop what it holds of a file."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="cannot be asked of this system")
+@pytest.mark.parametrize("shuffle", ORDERS[:3], ids=str)
+def test_a_file_that_the_cache_does_not_hold_is_read_around_it(
+    tmp_path: Path, shuffle: Any
+) -> None:
+    data = np.random.default_rng(0).integers(0, 256, (N, 1001), dtype=np.uint8)  # no whole pages
+    dataset = Dataset(data={"x": saved(tmp_path, data)})
+    for batch in dataset.gen_batch(70, shuffle=shuffle, prefetch=2, n_epochs=3):
+        assert np.array_equal(batch.x, data[batch.indices])
+        dropped(tmp_path / "x.npy")
+    if shuffle and os.path.exists("/proc/self/maps"):
+        column: Any = dataset.columns["x"]
+        assert column._file._cache.is_too_small or not_dropped(tmp_path)
+
+
+def not_dropped(folder: Path) -> bool:
+    """File systems in memory hold everything."""
+    (folder / "y").write_bytes(bytes(5000))
+    dropped(folder / "y")
+    with (folder / "y").open("rb") as file:
+        return not _is_gone(file.fileno(), 0)
+
+
+@pytest.mark.parametrize("around", [False, True])
+def test_any_part_of_a_file_can_be_read_around_the_cache(tmp_path: Path, around: bool) -> None:
+    content = np.random.default_rng(0).integers(0, 256, 50_001, dtype=np.uint8)
+    path = tmp_path / "file"
+    path.write_bytes(content.tobytes())
+    file = CachedFile(str(path), os.open(path, os.O_RDONLY), around)
+    try:
+        for start, stop in [(0, 50_001), (1, 2), (4095, 4097), (4096, 8192), (49_000, 50_001)]:
+            part = np.zeros(stop - start, np.uint8)
+            file.fill(part, start)
+            assert np.array_equal(part, content[start:stop])
+        with pytest.raises(DataError, match="ends 2 bytes too early"):
+            file.fill(np.zeros(10, np.uint8), 49_993)
+    finally:
+        file.close()
 
 
 def test_views_are_of_the_map_where_copies_are_not_wanted(tmp_path: Path) -> None:

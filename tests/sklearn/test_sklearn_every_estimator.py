@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 
 import numpy as np
 import pytest
+from joblib import parallel_config, register_parallel_backend
+from joblib.parallel import SequentialBackend
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from batchloom.errors import SaveError
 from batchloom.models import load_model
 from batchloom_sklearn.catalogue import ESTIMATORS
+from batchloom_sklearn.joblib_use import _FIT_ONLY
 from batchloom_sklearn.outputs import METHODS
 
 X, Y = load_iris(return_X_y=True)
@@ -94,13 +104,79 @@ def check_round_trip(drive, name, path):
     handle.save(path)
     loaded = load_model(path)
     assert type(loaded.estimator) is type(handle.model.estimator)
+    assert loaded.predict_is_thread_safe == handle.predict_is_thread_safe
     if asked:
-        ours, theirs = (
-            drive.predict(handle, data[0], output=asked),
-            loaded.predict(data[0], output=asked),
-        )
+        with joblib_calls() as calls:
+            ours = drive.predict(handle, data[0], output=asked)
+        assert not (calls and handle.predict_is_thread_safe)
+        theirs = loaded.predict(data[0], output=asked)
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_equal(dense(one), dense(other))
+
+
+class Noting(SequentialBackend):
+    supports_sharedmem = True
+    calls: list = []
+
+    def configure(self, n_jobs=1, parallel=None, **options):
+        self.calls.append(parallel)
+        return super().configure(1, parallel, **options)
+
+    def effective_n_jobs(self, n_jobs):
+        return 1 if n_jobs in (None, 1) else 2
+
+
+register_parallel_backend("noting", Noting)
+
+
+@contextlib.contextmanager
+def joblib_calls():
+    """Note each use of joblib.Parallel, with one worker too."""
+    Noting.calls.clear()
+    with parallel_config(backend="noting"):
+        yield Noting.calls
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", sorted(_FIT_ONLY))
+def test_what_needs_jobs_for_its_fit_alone_is_asked_by_several_threads(drive, name):
+    handle = drive.make(f"sklearn/{name}", {**CONFIGS.get(name, {}), "n_jobs": 2})
+    data = DATA.get(name, (X, Y))
+    with parallel_config(backend="threading"):  # processes would take longer than the fit
+        drive.train(handle, *data, size=1000)
+    asked = [each for each in METHODS if hasattr(handle.model.estimator, METHODS[each])]
+    with joblib_calls() as calls:
+        for each in asked:
+            drive.predict(handle, data[0], output=each)
+        if hasattr(handle.model.estimator, "score"):
+            handle.predict((), {"x": data[0], "y": data[1], "output": "score"})
+    assert not calls
+    assert handle.spec.predict_is_thread_safe
+    assert handle.predict_is_thread_safe
+
+
+class Own(SVC):
+    pass
+
+
+@pytest.mark.parametrize("jobs", [None, 2])
+@pytest.mark.parametrize("estimator", [
+    RandomForestClassifier(10), KNeighborsClassifier(algorithm="kd_tree"), Own(),
+    make_pipeline(StandardScaler(), RandomForestClassifier(10)),
+    VotingClassifier([("forest", RandomForestClassifier(10))]),
+    GridSearchCV(Pipeline([("clf", SVC())]), {"clf": [RandomForestClassifier(10)]}, cv=2),
+], ids=["forest", "neighbours", "own", "pipeline", "voting", "search"])  # fmt: skip
+def test_what_runs_joblib_to_predict_is_asked_by_one_thread_at_a_time(drive, estimator, jobs):
+    if "n_jobs" in estimator.get_params():
+        estimator = clone(estimator).set_params(n_jobs=jobs)
+    handle = drive.make(estimator)
+    drive.train(handle, X, Y, size=1000)
+    with joblib_calls() as calls:
+        drive.predict(handle, X)
+    assert calls or isinstance(estimator, Own)  # of which nothing is known
+    assert not handle.predict_is_thread_safe
+    named = drive.make("sklearn/Estimator", {"estimator": estimator})
+    assert not named.predict_is_thread_safe
 
 
 def dense(data):

@@ -260,6 +260,15 @@ class Dataset:
             return column.rows(where.start, where.stop, self.copy)
         return column.take(where)
 
+    def lies_in_file(self, name: str) -> bool:
+        """Tell whether a column is read from a file that cannot be written through it.
+
+        Gathered again, its rows are the same, and what is not gathered takes no memory. It is so of a
+        memory map that was opened for reading.
+        """
+        column = self.columns.get(name)
+        return bool(getattr(column, "lies_in_file", False))
+
     def batch_at(self, positions: Positions) -> Batch:
         """Make the batch of the items at some positions."""
         return Portion(Rows.at(self, positions), len(positions)).batch(0)

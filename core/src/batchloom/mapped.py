@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from batchloom.cached_files import Cache, CachedFile
 from batchloom.columns import ArrayColumn
-from batchloom.errors import DataError
 from batchloom.ordering import Positions
 from batchloom.stored import PIECE_BYTES, Buffers, Reading
 
@@ -27,6 +27,11 @@ class MappedColumn(ArrayColumn):
     """A memory map whose rows lie one behind the other in the file."""
 
     bounds: Positions | None = None
+
+    @property
+    def lies_in_file(self) -> bool:
+        """Whether nobody can change the file through the map."""
+        return getattr(self._data, "mode", None) == "r"
 
     def reading(self, starts: Positions, stops: Positions, buffers: Buffers | None) -> Reading:
         """Prepare the reading of some ranges of rows; without buffers, the result is the map itself."""
@@ -50,23 +55,29 @@ class MappedFile:
         Its device and inode.
     offset : int
         Where in it the first row begins.
+    fixed : bool
+        Whether nothing is written to it through this map.
     """
 
-    def __init__(self, path: str, identity: tuple[int, int], offset: int) -> None:
+    def __init__(self, path: str, identity: tuple[int, int], offset: int, fixed: bool) -> None:
+        self._cache = Cache() if fixed else None
         self.path = path
         self.identity = identity
         self.offset = offset
 
-    def open(self) -> int | None:
-        """Open it for reading; None if what is there now is another file."""
+    def open(self, first: int) -> CachedFile | None:
+        """Open it for reading, from a place on; None if what is there now is another file."""
         try:
             opened = os.open(self.path, os.O_RDONLY)
         except OSError:
             return None
-        if _identity(os.fstat(opened)) == self.identity:
-            return opened
-        os.close(opened)
-        return None
+        if _identity(os.fstat(opened)) != self.identity:
+            os.close(opened)
+            return None
+        if self._cache is not None:
+            self._cache.look(opened, self.offset + first)
+        around = self._cache is not None and self._cache.is_too_small
+        return CachedFile(self.path, opened, around)
 
 
 class MappedReading:
@@ -98,7 +109,7 @@ class MappedReading:
         self._offset = 0 if file is None else file.offset
         self._spans = _cut(starts, stops, max(1, PIECE_BYTES // max(1, row_bytes)))
         self.pieces = len(self._spans)
-        self._opened = None if file is None else file.open()
+        self._opened = None if file is None else file.open(int(starts[0]) * row_bytes)
         self._rows = buffers.take((int((stops - starts).sum()), *array.shape[1:]), array.dtype)
 
     def read(self, piece: int) -> None:
@@ -108,7 +119,7 @@ class MappedReading:
         if self._opened is None:
             np.copyto(rows, self._array[start:stop])
             return
-        _fill(self._opened, rows, self._offset + start * self._row_bytes)
+        self._opened.fill(rows, self._offset + start * self._row_bytes)
 
     def result(self) -> np.ndarray[Any, Any]:
         """Give the rows."""
@@ -117,7 +128,7 @@ class MappedReading:
     def close(self) -> None:
         """Close the file, and let the rows be overwritten."""
         if self._opened is not None:
-            os.close(self._opened)
+            self._opened.close()
         self._buffers.give(self._rows)
 
 
@@ -142,14 +153,13 @@ class MappedRun:
 
     def read(self, piece: int) -> None:
         """Have the pages fetched."""
-        opened = None if self._file is None else self._file.open()
+        opened = None if self._file is None else self._file.open(self._offset)
         if self._file is None or opened is None:
             return
         try:
-            offset = self._file.offset + self._offset
-            os.posix_fadvise(opened, offset, self._rows.nbytes, os.POSIX_FADV_WILLNEED)
+            opened.announce(self._file.offset + self._offset, self._rows.nbytes)
         finally:
-            os.close(opened)
+            opened.close()
 
     def result(self) -> np.ndarray[Any, Any]:
         """Give the rows."""
@@ -194,7 +204,8 @@ def find_file(data: Any) -> MappedFile | None:
                 if begin <= at < end:
                     major, minor = (int(each, 16) for each in device.split(b":"))
                     identity = os.makedev(major, minor), int(inode)
-                    return MappedFile(str(data.filename), identity, int(offset, 16) + at - begin)
+                    place = int(offset, 16) + at - begin
+                    return MappedFile(str(data.filename), identity, place, data.mode == "r")
     except OSError:
         pass  # not on this system
     return None
@@ -202,16 +213,3 @@ def find_file(data: Any) -> MappedFile | None:
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
-
-
-def _fill(opened: int, rows: np.ndarray[Any, Any], offset: int) -> None:
-    into: Any = rows.reshape(-1).view(np.uint8)
-    done = 0
-    while done < rows.nbytes:
-        read = os.preadv(opened, [into[done:]], offset + done)
-        if not read:
-            missing = rows.nbytes - done
-            raise DataError(
-                f"the mapped file ends {missing} bytes too early: it was cut short since"
-            )
-        done += read

@@ -5,13 +5,18 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from batchloom.errors import DefinitionError, UnknownVariableError
 from batchloom.records import Record
 from batchloom.steps import short
+
+if TYPE_CHECKING:
+    from batchloom.models.late import LateOutput
+
+    LateChange = tuple[Callable[[Any, Any], Any], LateOutput, Callable[[Any], Any]]
 
 IMMUTABLE = (bool, int, float, complex, str, bytes, type(None))
 
@@ -81,14 +86,16 @@ class Variables(MutableMapping[str, Any]):
         self._declarations = dict(declarations)
         self._lock = threading.RLock()
         self._values = {name: each.first_value() for name, each in self._declarations.items()}
+        self._late: dict[str, list[LateChange]] = {}
 
     def __getitem__(self, name: str) -> Any:
-        try:
-            return self._values[name]
-        except KeyError:
-            raise self._unknown(name) from None
+        if self._late:
+            self._finish(name)
+        return self.so_far(name)
 
     def __setitem__(self, name: str, value: Any) -> None:
+        if self._late:
+            self._finish(name)
         with self._lock:
             self._check_write(name)
             self._values[name] = value
@@ -109,6 +116,8 @@ class Variables(MutableMapping[str, Any]):
         return f"Variables({{{said}}})"
 
     def __getstate__(self) -> dict[str, Any]:
+        for name in list(self._late):
+            self._finish(name)
         return {name: each for name, each in self.__dict__.items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -116,16 +125,60 @@ class Variables(MutableMapping[str, Any]):
 
     def change(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         """Replace a value by a function of it (and of `args`), atomically, and return the new value."""
+        if self._late:
+            self._finish(name)
         with self._lock:
-            self._values[name] = value = function(self[name], *args)
+            self._values[name] = value = function(self.so_far(name), *args)
             return value
+
+    def change_when_there(
+        self,
+        name: str,
+        function: Callable[[Any, Any], Any],
+        output: LateOutput,
+        part: Callable[[Any], Any],
+    ) -> None:
+        """Replace a value by a function of it and of a part of an output, once the model gives that.
+
+        Whoever reads or writes the variable before that has the model finish.
+        """
+        with self._lock:
+            self._check_write(name)
+            self._late.setdefault(name, []).append((function, output, part))
+            self._take_what_is_there(name)
+
+    def so_far(self, name: str) -> Any:
+        """Return a value without the outputs that a model is yet to give."""
+        try:
+            return self._values[name]
+        except KeyError:
+            raise self._unknown(name) from None
 
     def begin_run(self) -> None:
         """Give the variables that want it the value a run begins with."""
+        for name in list(self._late):
+            self._finish(name)
         with self._lock:
             for name, declaration in self._declarations.items():
                 if declaration.each_run:
                     self._values[name] = declaration.value_of_run()
+
+    def _finish(self, name: str) -> None:
+        # Not under the lock: finishing takes the model's, and who holds that may read variables.
+        for _, output, _ in list(self._late.get(name, ())):
+            output.get()
+        with self._lock:
+            self._take_what_is_there(name)
+
+    def _take_what_is_there(self, name: str) -> None:
+        waiting = self._late.pop(name, [])
+        while waiting and waiting[0][1].state != "waiting":
+            function, output, part = waiting.pop(0)
+            value = output.get()
+            if value is not None:
+                self._values[name] = function(self._values[name], part(value))
+        if waiting:
+            self._late[name] = waiting
 
     def _check_write(self, name: str) -> None:
         if name not in self._values:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchloom.models.base import BaseModel
     from batchloom.models.hooks import hookimpl, hookspec
+    from batchloom.models.late import LateOutput
     from batchloom.models.lifecycle import register_plugin, unregister_plugin
     from batchloom.models.protocol import Model, RunInfo
     from batchloom.models.registry import get_model_class, list_models, refresh, register
@@ -25,6 +26,7 @@ it was made for, and that is checked before any of its code is imported. What is
 __all__ = [
     "API_VERSION",
     "BaseModel",
+    "LateOutput",
     "Model",
     "PipelineRun",
     "RunInfo",
@@ -41,6 +43,7 @@ __all__ = [
 
 _MODULES = {
     "BaseModel": "base",
+    "LateOutput": "late",
     "Model": "protocol",
     "PipelineRun": "runs",
     "RunInfo": "protocol",

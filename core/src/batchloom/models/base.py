@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from batchloom.errors import ModelProtocolError
+from batchloom.models.late import settled
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
@@ -48,7 +49,8 @@ class BaseModel:
     literal_args : tuple of str
         Arguments that are plain options: a string there is never looked up.
     predict_is_thread_safe : bool
-        Whether several threads may predict at once.
+        Whether several threads may predict at once. A live model may say no where its class says
+        yes: it is then asked by one thread at a time.
     may_stop_training : bool
         Whether `_end_epoch` may set `stop_training`. Such models get their end of epoch before the
         others, which are then told truly whether it is the last.
@@ -72,7 +74,7 @@ class BaseModel:
 
     data_args: ClassVar[tuple[str, ...]] = ()
     literal_args: ClassVar[tuple[str, ...]] = ()
-    predict_is_thread_safe: ClassVar[bool] = False
+    predict_is_thread_safe: bool = False
     may_stop_training: ClassVar[bool] = False
     load_needs_build: ClassVar[bool] = True
     library: ClassVar[str | None] = None
@@ -127,7 +129,7 @@ class BaseModel:
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Learn from one batch and return what the model has to say about it."""
-        return self._live().train(args, kwargs)
+        return settled(self._live().train(args, kwargs))
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predict for one batch."""
@@ -162,7 +164,10 @@ class BaseModel:
         self._lacks("_load")
 
     def _train(self, *args: Any, **kwargs: Any) -> Any:
-        """Learn from one batch: override. None means that there is no output."""
+        """Learn from one batch: override. None means that there is no output.
+
+        A model that trains several batches in one call may return a `LateOutput`.
+        """
         self._lacks("_train")
 
     def _predict(self, *args: Any, **kwargs: Any) -> Any:
@@ -257,6 +262,10 @@ class BaseModel:
     def __repr__(self) -> str:
         kind = self.registered_name or type(self).__qualname__
         return f"<model {getattr(self, 'name', '')!r} ({kind})>"
+
+    def _alone(self, do: Callable[..., Any], /, *args: Any) -> Any:
+        """Call a function with the model's lock held alone, for work that no operation asked for."""
+        return self._live().alone(do, *args)
 
     def _live(self) -> ModelHandle:
         from batchloom.models.handle import handle_of

@@ -15,6 +15,7 @@ from batchloom.errors import ModelConfigError, ModelNotBuiltError
 from batchloom.models import lifecycle
 from batchloom.models.base import BaseModel
 from batchloom.models.calls import Calls, calls_on
+from batchloom.models.late import settled
 from batchloom.models.lock import ModelLock
 from batchloom.models.protocol import METHODS, RunInfo
 from batchloom.models.runs import current_run
@@ -136,7 +137,7 @@ class ModelHandle:
     def train(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None = None
     ) -> Any:
-        """Train on one batch; None means that there is no output."""
+        """Train on one batch; None means that there is no output, which may be a `LateOutput`."""
         run = current_run()
         if run is not None and run.begin_model is not None:
             run.begin_model(self)  # a step's training and an action's are one to the model
@@ -237,6 +238,10 @@ class ModelHandle:
         wanted = batch is not None and operation in self.calls.want_batch
         return {"batch": batch, **kwargs} if wanted else kwargs
 
+    def alone(self, do: Callable[..., Any], /, *args: Any) -> Any:
+        """Call a function as an operation that changes the model: for what it does of its own accord."""
+        return self._holding(self.lock.alone, do, *args)
+
     def _holding(
         self, hold: Callable[..., Any], do: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
@@ -284,7 +289,7 @@ class LockedModel:
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Learn from one batch."""
-        return self._handle.train(args, kwargs)
+        return settled(self._handle.train(args, kwargs))
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predict for one batch."""

@@ -17,6 +17,7 @@ import pluggy
 
 from batchloom.errors import PluginError, nearest
 from batchloom.models.handle import handle_of
+from batchloom.models.late import settled
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
@@ -121,7 +122,7 @@ class CoreLifecycle:
     @hookimpl(trylast=True)
     def train_model(self, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Box:
         """Call the model's train."""
-        return Box((handle_of(model).calls.train(args, kwargs),))
+        return Box((settled(handle_of(model).calls.train(args, kwargs)),))
 
     @hookimpl(trylast=True)
     def predict_model(self, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Box:

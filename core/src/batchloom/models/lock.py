@@ -32,6 +32,11 @@ class ModelLock:
         # A copy of a model is another model, which nobody uses yet.
         return ModelLock, ()
 
+    @property
+    def is_held_alone(self) -> bool:
+        """Whether this thread holds it alone."""
+        return self._writer == threading.get_ident()
+
     def alone(self, do: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
         """Call a function while nobody else holds the lock.
 

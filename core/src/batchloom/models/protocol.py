@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from batchloom.errors import ModelProtocolError, UnknownArgumentError
 
 if TYPE_CHECKING:
+    from batchloom.batch import Batch
     from batchloom.dataset import Dataset
+    from batchloom.ordering import Positions
 
 METHODS = ("build", "load", "train", "predict", "save")
 
@@ -87,6 +89,16 @@ class RunInfo:
     seed: int = 0
     n_epochs: int | None = 1
     progress: Callable[[str, int, int | None], None] = no_progress
+
+    def where(self, batch: Batch) -> Positions | slice | None:
+        """Say which items of the dataset a batch holds, as `Dataset.gather` takes them.
+
+        None if they are not from this dataset alone: of a batch that was merged or came from elsewhere.
+        """
+        rows = batch._rows
+        if rows is None or rows.dataset is None or rows.dataset is not self.dataset:
+            return None
+        return rows.where(*batch._extent)
 
 
 def missing_methods(model_class: type) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from batchloom.errors import DefinitionError, UnknownDestinationError
 from batchloom.expressions import Component, Variable
 from batchloom.runtime.view import CHANGES
 from batchloom.variables import Variables
+
+if TYPE_CHECKING:
+    from batchloom.models.late import LateOutput
 
 
 class Destination:
@@ -62,7 +66,7 @@ class Destination:
         if self.name not in self._variables:
             raise unknown_destination(self, self.append, batch.components, self._variables)
         if self.append:
-            value = (_variables_of(batch) if variables is None else variables)[self.name]
+            value = (_variables_of(batch) if variables is None else variables).so_far(self.name)
             if type(value) is not list:
                 _check_append(self.name, value)
 
@@ -74,6 +78,15 @@ class Destination:
         (_variables_of(batch) if variables is None else variables).change(
             self.name, self._change, value
         )
+
+    def store_when_there(
+        self, batch: Batch, output: LateOutput, part: Callable[[Any], Any], variables: Variables
+    ) -> None:
+        """Put a part of an output there once the model gives it; a component waits for nothing."""
+        if not self.is_component(batch):
+            variables.change_when_there(self.name, self._change, output, part)
+        elif (value := output.get()) is not None:
+            batch.add_component(self.name, part(value))
 
     def store_late(self, variables: Variables, value: Any) -> None:
         """Put a value there that came when the epoch's batches were gone.
@@ -156,6 +169,11 @@ class Destinations:
         for place, value in zip(self.places, self._values(output), strict=True):
             place.store(batch, value, variables)
 
+    def store_when_there(self, batch: Batch, output: LateOutput, variables: Variables) -> None:
+        """Put an output where it goes, once the model gives it."""
+        for number, place in enumerate(self.places):
+            place.store_when_there(batch, output, partial(self._value, number), variables)
+
     def store_nothing(self, batch: Batch) -> None:
         """Fill the components of a batch without items, which the steps that follow may read."""
         for each in self.places:
@@ -166,6 +184,9 @@ class Destinations:
         """Put an output where it goes, at the end of an epoch."""
         for place, value in zip(self.places, self._values(output), strict=True):
             place.store_late(variables, value)
+
+    def _value(self, place: int, output: Any) -> Any:
+        return self._values(output)[place]
 
     def _values(self, output: Any) -> Sequence[Any]:
         if not self.several:

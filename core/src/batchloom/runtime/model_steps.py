@@ -10,6 +10,7 @@ from batchloom.batch import Batch
 from batchloom.columns import stack_rows
 from batchloom.definition import DeclareModel, ImportModel
 from batchloom.errors import DefinitionError
+from batchloom.models.late import LateOutput
 from batchloom.runtime.arguments import Arguments
 from batchloom.runtime.destinations import Destinations
 from batchloom.runtime.operations import Operation
@@ -73,7 +74,9 @@ class TrainCall(ModelCall):
         handle = state.handles.get(self.name, self._static) or state.handle_for(self.name, batch)
         arguments = self.arguments(batch, handle.model)
         output = handle.train((), arguments, batch)
-        if output is not None:
+        if isinstance(output, LateOutput):
+            self.destinations.store_when_there(batch, output, variables)
+        elif output is not None:
             self._place.store(batch, output, variables)
         return batch
 

@@ -131,7 +131,10 @@ class OpenWindow:
     def run(self) -> None:
         """Read the columns that have been asked for so far."""
         for name in list(self._reader.asked):
-            staged = self.staged(name)
+            try:
+                staged = self.staged(name)
+            except Exception:
+                return  # who needs it will find out
             if staged is not None:
                 staged.run()
 
@@ -250,7 +253,16 @@ class WindowReader:
         drawn = window.drawn
         # A view that is handed out may be kept for good.
         own = buffers if self.dataset.copy or self._windows.seed is not None else None
-        return Staged(name, column.reading(drawn.starts, drawn.stops, own), self._monitor)
+        try:
+            reading = column.reading(drawn.starts, drawn.stops, own)
+        except MemoryError as exc:
+            rows = int((drawn.stops - drawn.starts).sum())
+            raise DataError(
+                f"there is no memory for a window of {rows} rows of column {name!r}, which take about "
+                f"{rows * column.row_bytes >> 20} MB, twice over: give shuffle=BlockShuffle(window=...) a "
+                "smaller share or a number of items"
+            ) from exc
+        return Staged(name, reading, self._monitor)
 
     def help(self, staged: Staged) -> None:
         """Have the threads read along, if there is much that somebody waits for."""

@@ -18,6 +18,7 @@ from . import estimators, making, seeds
 from .collect import Collect
 from .incremental import obstacle
 from .inputs import InputCheck
+from .joblib_use import may_run_joblib
 from .outputs import Outputs
 from .partial import PartialFit
 
@@ -63,7 +64,7 @@ class SklearnModel(BaseModel):
 
     data_args: ClassVar[tuple[str, ...]] = ("x", "y", "sample_weight")
     literal_args: ClassVar[tuple[str, ...]] = ("output",)
-    predict_is_thread_safe: ClassVar[bool] = True
+    predict_is_thread_safe: bool = True
     load_needs_build: ClassVar[bool] = False
     library: ClassVar[str | None] = "scikit-learn"
     estimator_class: ClassVar[type]
@@ -309,6 +310,7 @@ class SklearnModel(BaseModel):
         self._inputs = InputCheck(estimator)
         self._outputs = Outputs(estimator)
         self._is_fitted = estimators.is_fitted(estimator)
+        self.predict_is_thread_safe = not may_run_joblib(estimator)
         self.estimator = estimator
 
     def _check_loaded(self, estimator: Any) -> None:

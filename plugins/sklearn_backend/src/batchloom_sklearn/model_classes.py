@@ -10,6 +10,7 @@ from batchloom.errors import ModelConfigError
 
 from . import config as configs
 from . import making
+from .joblib_use import class_may_run_joblib
 from .model import SklearnModel
 
 
@@ -67,9 +68,7 @@ def model_class(estimator_class: type) -> type[SklearnModel]:
             "__module__": __name__,
             "estimator_class": estimator_class,
             "registered_name": f"sklearn/{name}",
-            # Such estimators bring threads of their own, and joblib's hand-over to them swaps the
-            # process's warning filters: two at a time would leave each other's behind.
-            "predict_is_thread_safe": "n_jobs" not in making.default_parameters(estimator_class),
+            "predict_is_thread_safe": not class_may_run_joblib(estimator_class),
         },
     )
 
@@ -96,5 +95,6 @@ def wrapping_class(estimator_class: type) -> type[EstimatorModel]:
             "__doc__": EstimatorModel.__doc__,
             "__module__": __name__,
             "registered_name": EstimatorModel.registered_name,
+            "predict_is_thread_safe": not class_may_run_joblib(estimator_class),
         },
     )

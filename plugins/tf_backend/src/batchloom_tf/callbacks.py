@@ -13,6 +13,7 @@ from batchloom_tf.outputs import scalar
 
 _OF_THE_RUN = ("_model", "params")
 _COMPARISONS = ("less", "greater")
+_OF_BATCHES = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 
 
 class Callbacks:
@@ -26,15 +27,25 @@ class Callbacks:
     given : iterable of keras.callbacks.Callback
     copied : bool
         Whether each is copied, so that two pipelines do not share its state.
+    sees_batches : bool
+        Whether the network is between two batches when they are called for one: not if several are
+        trained on in one call.
+
+    Raises
+    ------
+    ModelConfigError
+        If one is no callback, or looks at batches where it would see another batch's weights.
     """
 
-    def __init__(self, given: Iterable[Any], copied: bool) -> None:
+    def __init__(self, given: Iterable[Any], copied: bool, sees_batches: bool = True) -> None:
         self.callbacks = [copy.deepcopy(each) if copied else each for each in given]
         for each in self.callbacks:
             if not isinstance(each, keras.callbacks.Callback):
                 raise ModelConfigError(
                     f"config['callbacks'] has {each!r}, which is no keras.callbacks.Callback"
                 )
+        if not sees_batches:
+            self._refuse_observers_of_batches()
         self._made_with = [dict(vars(each)) for each in self.callbacks]
         self._network: Any = None
         self._n_epochs: int | None = None
@@ -62,6 +73,15 @@ class Callbacks:
         self._call("on_train_batch_end", self._batch, logs)
         self._batch += 1
         return self._stops()
+
+    def end_batches(self, values: Iterable[tuple[Mapping[str, Any], int]]) -> bool:
+        """Hand out the loss and metrics of several batches, each with its rows; the first has begun."""
+        stops = False
+        for number, each in enumerate(values):
+            if number:
+                self.begin_batch(self._network)
+            stops |= self.end_batch(*each)
+        return stops
 
     def end_epoch(self, epoch: int, last: bool) -> bool:
         """Hand out an epoch's means; return whether one asks for the end of training."""
@@ -106,6 +126,15 @@ class Callbacks:
         network.stop_training = kept["stops"]
         for each, state in zip(self.callbacks, kept["callbacks"], strict=True):
             _restore(each, state)
+
+    def _refuse_observers_of_batches(self) -> None:
+        for each in self.callbacks:
+            if _observes_batches(each):
+                raise ModelConfigError(
+                    f"the callback {type(each).__qualname__} acts on every batch, and with steps_per_call "
+                    "several are trained on before it is called: leave out steps_per_call, or let it act "
+                    "on epochs"
+                )
 
     def _begin(self, network: Any) -> None:
         self._network = network
@@ -152,6 +181,16 @@ def _restore(callback: Any, state: Any) -> None:
     if _is_keras_own(callback) and given.get("monitor_op") in _COMPARISONS:
         given["monitor_op"] = getattr(keras.ops, given["monitor_op"])
     vars(callback).update(given)
+
+
+def _observes_batches(callback: Any) -> bool:
+    if _is_keras_own(callback):
+        # They read logs, unless a moment was set for them, or functions given.
+        return isinstance(getattr(callback, "save_freq", None), int) or any(
+            name in vars(callback) for name in _OF_BATCHES
+        )
+    of_all = keras.callbacks.Callback
+    return any(getattr(type(callback), name) is not getattr(of_all, name) for name in _OF_BATCHES)
 
 
 def _is_keras_own(callback: Any) -> bool:

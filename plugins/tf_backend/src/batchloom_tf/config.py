@@ -35,10 +35,25 @@ RUNNING = {
     "seed": "int for initialisers and dropout; default: from the pipeline's seed and the name",
     "check_finite": "refuse NaN and infinity before they reach the weights; default True",
     "callbacks": "list of keras.callbacks.Callback",
+    "steps_per_call": "batches trained on in one call of the graph; default 1",
 }
 
 #: Keys that are core's and that a backend leaves alone.
 CORE = ("build", "load", "path")
+
+
+def steps_per_call(config: Mapping[str, Any]) -> int:
+    """Return how many batches are trained on in one call.
+
+    Raises
+    ------
+    ModelConfigError
+        If it is no whole number from 1 on.
+    """
+    given = config.get("steps_per_call", 1)
+    if isinstance(given, bool) or not hasattr(given, "__index__") or given < 1:
+        raise ModelConfigError(f"steps_per_call={given!r} is not a whole number from 1 on")
+    return int(given)
 
 
 def check_keys(config: Mapping[str, Any], known: Mapping[str, str]) -> None:

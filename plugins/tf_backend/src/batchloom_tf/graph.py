@@ -46,6 +46,43 @@ def compile_function(
     return tf.function(step, jit_compile=jit or None).get_concrete_function(*specs)
 
 
+def loop(step: Any, begun: Any) -> Callable[..., Values]:
+    """Compile a loop in the graph over stacked batches, which calls a compiled step with each.
+
+    Parameters
+    ----------
+    step : concrete function
+        It may have been compiled by XLA; the loop is not.
+    begun : tf.Variable
+        Holds the number of the batch that the loop has come to.
+    """
+    outputs = step.structured_outputs
+
+    def several(*stacks: Any) -> Values:
+        count = tf.shape(stacks[0], tf.int64)[0]
+        kept = [
+            tf.TensorArray(each.dtype, tf.cast(count, tf.int32), element_shape=each.shape)
+            for each in tf.nest.flatten(outputs)
+        ]
+
+        def body(number: Any, kept: Any) -> Any:
+            with tf.control_dependencies([begun.assign(number)]):
+                values = step(*(stack[number] for stack in stacks))
+            place = tf.cast(number, tf.int32)
+            flat = tf.nest.flatten(values)
+            return number + 1, [a.write(place, v) for a, v in zip(kept, flat, strict=True)]
+
+        first = tf.constant(0, tf.int64)
+        _, kept = tf.while_loop(
+            lambda number, _: number < count, body, (first, kept), parallel_iterations=1
+        )
+        return tf.nest.pack_sequence_as(outputs, [each.stack() for each in kept])
+
+    single = step.structured_input_signature[0]
+    specs = [tf.TensorSpec((None, *each.shape), each.dtype) for each in single]
+    return tf.function(several, autograph=False).get_concrete_function(*specs)
+
+
 def forward_pass(network: Any, signature: Signature, layers: Sequence[str]) -> Forward:
     """Return the forward pass, with the outputs of layers beside the predictions."""
     if not layers:

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from batchloom.errors import ModelConfigError, ModelNotBuiltError, nearest
-from batchloom.models import BaseModel, RunInfo
+from batchloom.models import BaseModel, LateOutput, RunInfo
 from batchloom.plain import read_plain, write_plain
 from batchloom_tf import chains, files, networks
 from batchloom_tf import config as keys
@@ -21,11 +21,16 @@ from batchloom_tf.checkpoints import numbers_of, restore_numbers
 from batchloom_tf.compiling import compile_network, options
 from batchloom_tf.facts import Facts, NotYetKnownError
 from batchloom_tf.feeding import Feed, bind, first_row, rows_of, shapes_of
+from batchloom_tf.graph import Values
 from batchloom_tf.library import keras
 from batchloom_tf.outputs import Request
 from batchloom_tf.settings import dtype_policy, seed_of_name, seeded
 from batchloom_tf.signature import Signature
-from batchloom_tf.steps import Steps
+from batchloom_tf.steps import Checked, Steps
+from batchloom_tf.waiting import Entry, Waiting, batch_label
+
+if TYPE_CHECKING:
+    from batchloom.batch import Batch
 
 
 class KerasModel(BaseModel):
@@ -37,7 +42,7 @@ class KerasModel(BaseModel):
 
     data_args = ("x", "y", "sample_weight", "feed_dict")
     literal_args = ("output", "fetches")
-    predict_is_thread_safe = True
+    predict_is_thread_safe: bool = True
     may_stop_training = True
     load_needs_build = False
     library = "keras"
@@ -53,10 +58,13 @@ class KerasModel(BaseModel):
         self._shown: Feed | None = None
         self._making = threading.RLock()
         self._callbacks: Callbacks | None = None
+        self._waiting = Waiting(keys.steps_per_call(self.config))
+        self._has_failed = False  # since it was last given a batch
 
     @classmethod
     def _check_config(cls, config: Mapping[str, Any]) -> None:
         keys.check_keys(config, cls.describe_config())
+        keys.steps_per_call(config)
 
     @classmethod
     def describe_config(cls) -> dict[str, str]:
@@ -72,6 +80,8 @@ class KerasModel(BaseModel):
         ModelNotBuiltError
             If it is made from the first batch, and there has been none.
         """
+        if len(self._waiting):
+            self._finish()
         if self._network is None:
             raise ModelNotBuiltError(
                 f"the network of {self.name!r} is made from its first batch, which is yet to come. "
@@ -127,6 +137,7 @@ class KerasModel(BaseModel):
         raise NotImplementedError
 
     def _build(self, *args: Any, pipeline: Any = None, batch: Any = None, **kwargs: Any) -> None:
+        self._train_waiting()
         self._is_dynamic, self._is_loaded = batch is not None, False
         self._network = self._steps = None
         self._prepare()
@@ -135,6 +146,7 @@ class KerasModel(BaseModel):
 
     def _load(self, path: Path, *, compile: bool = True, **kwargs: Any) -> None:
         """Read the network; with ``compile=False`` it is compiled from the config instead."""
+        self._train_waiting()
         self._is_dynamic = True  # it may be: what the config holds is not shared then
         self._prepare()
         self._network = files.load(path, compile)
@@ -153,22 +165,68 @@ class KerasModel(BaseModel):
         output: Any = None,
         fetches: Any = None,
         feed_dict: Mapping[str, Any] | None = None,
+        batch: Batch | None = None,
         **unknown: Any,
     ) -> Any:
         given = {"x": x, "y": y, "sample_weight": sample_weight}
         feed = bind(given, feed_dict, unknown, self._input_names())
         request = Request.of(output, fetches)
-        steps = self._ready(feed)
-        if self._callbacks is None:
-            return request.fill(steps.train(feed, request.names))
-        return request.fill(self._train_with_callbacks(steps, feed, request.names))
+        self._has_failed = False
+        checked = self._ready(feed).check(feed, request.names, self._callbacks is not None)
+        rows = rows_of(feed.x)
+        if self._waiting.most > 1:
+            return self._train_later(checked, request, rows, batch)
+        return request.fill(self._train_now(checked, rows))
 
-    def _train_with_callbacks(self, steps: Steps, feed: Feed, names: tuple[str, ...]) -> Any:
-        assert self._callbacks is not None
+    def _train_now(self, batch: Checked, rows: int) -> Values:
+        assert self._steps is not None
+        if self._callbacks is None:
+            return self._steps.train(batch)
         self._callbacks.begin_batch(self.network)
-        values = steps.train(feed, names, with_logs=True)
-        self.stop_training |= self._callbacks.end_batch(values["logs"], rows_of(feed.x))
+        values = self._steps.train(batch)
+        self.stop_training |= self._callbacks.end_batch(values["logs"], rows)
         return values
+
+    def _train_later(self, checked: Checked, request: Request, rows: int, batch: Any) -> Any:
+        """Keep a batch until there are as many as are trained on in one call."""
+        if not self._waiting.takes(checked):
+            self._train_waiting()
+        assert self._steps is not None
+        self._steps.several(checked.key)  # what cannot be compiled is refused with nothing lost
+        output = LateOutput(self._finish) if request.names else None
+        self._waiting.add(checked, Entry(request, output, rows, batch_label(batch)))
+        self.predict_is_thread_safe = False  # a prediction has to train first
+        if self._waiting.is_full:
+            self._train_waiting()
+        return request.fill({}) if output is None else output
+
+    def _train_waiting(self) -> None:
+        """Train on the batches that wait; to be called under the lock."""
+        if not len(self._waiting):
+            return
+        assert self._steps is not None
+        if self._callbacks is not None:
+            self._callbacks.begin_batch(self._network)
+        try:
+            done = self._waiting.train(self._steps)
+        except Exception:
+            self._has_failed = True
+            raise
+        finally:
+            self.predict_is_thread_safe = not len(self._waiting)
+        for entry, values in done:
+            entry.give(values)
+        if self._callbacks is not None:
+            logs = [(values["logs"], entry.rows) for entry, values in done]
+            self.stop_training |= self._callbacks.end_batches(logs)
+
+    def _drop_waiting(self) -> None:
+        self._waiting.drop()
+        self.predict_is_thread_safe = True
+
+    def _finish(self) -> None:
+        """Train on the batches that wait, for somebody who asks from outside."""
+        self._alone(self._train_waiting)
 
     def _predict(
         self,
@@ -180,22 +238,30 @@ class KerasModel(BaseModel):
     ) -> Any:
         feed = bind({"x": x}, feed_dict, unknown, self._input_names())
         request = Request.of(output, fetches, default="predictions")
+        if len(self._waiting) and self._live().lock.is_held_alone:
+            self._train_waiting()
         return request.fill(self._ready(feed).predict(feed, request.names))
 
     def _begin_run(self, run: RunInfo) -> None:
+        self._train_waiting()
         self._run = run
         if self._callbacks is not None:
             self._callbacks.begin_run(run.n_epochs)
 
     def _end_epoch(self, epoch: int, last: bool) -> None:
+        self._train_waiting()
         if self._callbacks is not None:
             self.stop_training |= self._callbacks.end_epoch(epoch, last)
 
     def _abandon_run(self) -> None:
+        if self._has_failed:  # batch by batch, training would have ended there
+            self._drop_waiting()
+        self._train_waiting()
         if self._callbacks is not None:
             self._callbacks.abandon()
 
     def _save_checkpoint(self, path: Path) -> None:
+        self._train_waiting()
         if self._is_loaded:  # the definition cannot make it again
             files.save(self.network, path)
         state = {
@@ -207,6 +273,7 @@ class KerasModel(BaseModel):
         write_plain(state, path / "state", f"model {self.name!r}")
 
     def _load_checkpoint(self, path: Path, run: RunInfo | None) -> None:
+        self._drop_waiting()
         state = read_plain(path / "state")
         if state["is_loaded"]:
             self._load(path)
@@ -233,7 +300,8 @@ class KerasModel(BaseModel):
         options(self.config)
         self._is_prepared = True
         given = self.config.get("callbacks")
-        self._callbacks = Callbacks(given, copied=self._is_dynamic) if given else None
+        sees_batches = self._waiting.most == 1
+        self._callbacks = Callbacks(given, self._is_dynamic, sees_batches) if given else None
 
     def _input_names(self) -> tuple[str, ...]:
         return self._steps.signature.names if self._steps is not None else ()

@@ -69,7 +69,11 @@ NOTHING = Request(None, ())
 
 def to_numpy(value: Any) -> Any:
     """Return tensors as arrays, in the structure in which they are."""
-    return keras.tree.map_structure(lambda each: each.numpy(), value)
+    return keras.tree.map_structure(_array, value)
+
+
+def _array(value: Any) -> Any:
+    return value.numpy() if tf.is_tensor(value) else value
 
 
 def readable(value: Any) -> Any:

@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from batchloom.errors import ModelConfigError, ModelInputError, UnknownNameError
 from batchloom_tf.arrays import check_rows
 from batchloom_tf.classes import derived_outputs
 from batchloom_tf.feeding import Feed
-from batchloom_tf.graph import Values, Wanted, compile_function, forward_pass, update
+from batchloom_tf.graph import Values, Wanted, compile_function, forward_pass, loop, update
 from batchloom_tf.library import keras, tf
 from batchloom_tf.losses import losses_by_output
-from batchloom_tf.outputs import readable
+from batchloom_tf.outputs import readable, to_numpy
 from batchloom_tf.signature import Signature, is_symbolic
 from batchloom_tf.targets import Targets
+from batchloom_tf.tensors import own_tensor, tensor
 
 #: What training gives out besides metrics and layers.
 TRAIN = ("loss", "predictions", "learning_rate", "iterations", "grad_norm")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A batch that passed the checks.
+
+    Parameters
+    ----------
+    key : hashable
+        The signature that its step is compiled for.
+    arrays : tuple of ndarray
+        Inputs, targets and weights.
+    """
+
+    key: Any
+    arrays: tuple[np.ndarray, ...]
 
 
 class Steps:
@@ -52,44 +73,85 @@ class Steps:
         self._compiled: dict[Any, Callable[..., Values]] = {}
         self._metrics: dict[Any, tuple[str, ...]] = {}
         self._lock = threading.RLock()
+        self._begun = tf.Variable(0, trainable=False, dtype=tf.int64)
 
-    def train(self, feed: Feed, names: tuple[str, ...], with_logs: bool = False) -> Values:
-        """Update the weights with one batch.
+    def check(self, feed: Feed, names: tuple[str, ...], with_logs: bool = False) -> Checked:
+        """Make a batch ready for training, and compile its step if it is the first of its kind.
 
         Parameters
         ----------
         feed : Feed
-            Checked before anything changes.
         names : tuple of str
             The values asked for; they are those before the update.
         with_logs : bool
             Add the loss and all metrics as ``"logs"``, for callbacks.
 
-        Returns
-        -------
-        dict of str to tensor
-
         Raises
         ------
         ModelInputError, UnknownNameError
-            If data or a name is refused; nothing has changed then.
+            If data or a name is refused.
         """
         x = self.signature.arrays(feed.x, self.check_finite)
         y = self.targets.arrays(feed.y, self.check_finite)
         weights = self.targets.weights(feed.sample_weight, self.check_finite)
         if not check_rows(_rows(x, y, weights)):
             raise ModelInputError("x has no rows: there is nothing to learn from")
-        specs = self._target_specs(y), tuple(((None, *w.shape[1:]), str(w.dtype)) for w in weights)
+        specs = self._target_specs(y), tuple(((None, *w.shape[1:]), w.dtype) for w in weights)
         key = (*specs, names, with_logs)
-        step = self._compiled.get(key) or self._compile(key, lambda: self._train_step(*key))
-        return step(*map(tf.constant, (*x, *y, *weights)))
+        self._step(key)
+        return Checked(key, (*x, *y, *weights))
+
+    def train(self, batch: Checked) -> Values:
+        """Update the weights with one batch.
+
+        Returns
+        -------
+        dict of str to tensor
+        """
+        return self._step(batch.key)(*map(tensor, batch.arrays))
+
+    def train_several(self, key: Any, stacks: Sequence[np.ndarray]) -> list[Values]:
+        """Update the weights with several batches of one kind, one after the other in one call.
+
+        The step is the same that `train` calls, so the weights come out the same to the bit.
+
+        Parameters
+        ----------
+        key : Any
+            The batches' own.
+        stacks : sequence of ndarray, shape (batches, rows, ...)
+            Nobody may write into them afterwards.
+
+        Returns
+        -------
+        list of dict of str to array
+            For each batch.
+        """
+        count = len(stacks[0])
+        self._begun.assign(0)
+        if count == 1:
+            return [self._step(key)(*(own_tensor(stack[0]) for stack in stacks))]
+        values = to_numpy(self.several(key)(*map(own_tensor, stacks)))
+        return [_part(values, number) for number in range(count)]
+
+    def several(self, key: Any) -> Callable[..., Values]:
+        """Return the compiled loop over batches of one kind."""
+        name = "several", key
+        return self._compiled.get(name) or self._compile(
+            name, lambda: loop(self._step(key), self._begun)
+        )
+
+    @property
+    def begun(self) -> int:
+        """Which batch the last call of `train_several` came to, counted from 0."""
+        return int(self._begun)
 
     def predict(self, feed: Feed, names: tuple[str, ...]) -> Values:
         """Run the network forward; safe in several threads."""
         x = self.signature.arrays(feed.x, self.check_finite)
         check_rows(_rows(x))
         step = self._compiled.get(names) or self._compile(names, lambda: self._predict_step(names))
-        return step(*map(tf.constant, x))
+        return step(*map(tensor, x))
 
     def metric_names(self, y: Any, weights: Any) -> tuple[str, ...]:
         """List the compiled metrics, and each output's loss where there are several.
@@ -114,6 +176,9 @@ class Steps:
             return ()
         return tuple(layer.name for layer in self.network.layers if _has_output(layer))
 
+    def _step(self, key: Any) -> Any:
+        return self._compiled.get(key) or self._compile(key, lambda: self._train_step(*key))
+
     def _metric_results(self, y: Any, predictions: Any, weights: Any) -> Values:
         if self.network.loss is not None:  # with several outputs it makes metrics of their losses
             self.network.compute_loss(None, y, predictions, weights)
@@ -121,7 +186,7 @@ class Steps:
 
     def _target_specs(self, y: Sequence[Any]) -> tuple[Any, ...]:
         pairs = zip(self.targets.targets.values(), y, strict=False)
-        return tuple(((None, *t.open_shape(array)), str(array.dtype)) for t, array in pairs)
+        return tuple(((None, *t.open_shape(array)), array.dtype) for t, array in pairs)
 
     def _compile(
         self, key: Any, make: Callable[[], Callable[..., Values]]
@@ -203,6 +268,11 @@ def _rows(*groups: Sequence[Any]) -> Mapping[str, int]:
         for position, array in enumerate(group):
             counted[f"{name}[{position}]" if len(group) > 1 else name] = len(array)
     return counted
+
+
+def _part(values: Values, number: int) -> Values:
+    # Copied: a small part would keep the whole in memory.
+    return keras.tree.map_structure(lambda each: copy(each[number]), values)
 
 
 def _spec(described: tuple[Any, Any]) -> Any:

@@ -16,6 +16,7 @@ from batchloom_xgboost.matrix import MatrixBuilder
 from batchloom_xgboost.pages import Gathered, Pages
 from batchloom_xgboost.queries import QueryPages
 from batchloom_xgboost.reader import Reader
+from batchloom_xgboost.recalled import recall
 from batchloom_xgboost.spool import Spool, SpoolFolder
 from batchloom_xgboost.validation import HoldOut, read_eval_sets
 
@@ -35,14 +36,14 @@ class Collect:
         self._output: Any = None
         self._begin_epoch()
 
-    def train(self, arguments: Mapping[str, Any], output: Any) -> None:
-        """Keep a copy of a batch. What `output` asks for is there when the epoch ends."""
+    def train(self, arguments: Mapping[str, Any], output: Any, batch: Any = None) -> None:
+        """Keep a batch. What `output` asks for is there when the epoch ends."""
         check_asked(output, self.task.parameters, HISTORY)
         if output is not None:
             self._output = output  # another step, or an action, may train without asking
         rows = self._reader.read(arguments, learn=True)
         if self._hold_out is None:
-            self._training.add(rows)
+            self._training.add(rows, recall(rows, self.task.run, batch))
             return
         held = self._hold_out.draw(rows)
         self._training.add(rows.take(~held))

@@ -52,7 +52,7 @@ class Continue:
         self._queries: set[int] = set()
         self._history: History = []
 
-    def train(self, arguments: Mapping[str, Any], output: Any) -> Any:
+    def train(self, arguments: Mapping[str, Any], output: Any, batch: Any = None) -> Any:
         """Add rounds fitted to a batch; return the metrics asked for as they were before."""
         check_asked(output, self._parameters)
         rows = self._reader.read(arguments, learn=True)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from batchloom import Batch
 from batchloom.errors import BatchloomError, CorruptFileError, ModelConfigError, ModelNotBuiltError
 from batchloom.models import BaseModel, RunInfo
 from batchloom.plain import read_plain, write_plain
@@ -135,6 +136,7 @@ class BoostedTrees(BaseModel):
         label_lower_bound: Any = None,
         label_upper_bound: Any = None,
         output: str | Sequence[str] | None = None,
+        batch: Batch | None = None,
     ) -> Any:
         arguments = {
             "x": x,
@@ -148,7 +150,7 @@ class BoostedTrees(BaseModel):
         if self._learner is None:
             self._begin_run(RunInfo())
         assert self._learner is not None
-        value = self._learner.train(arguments, output)
+        value = self._learner.train(arguments, output, batch)
         self._take_over(self._learner.learned)
         return value
 

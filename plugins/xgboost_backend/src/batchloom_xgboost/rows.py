@@ -57,6 +57,10 @@ class Rows:
         """Return a copy, independent of the batch that the rows came from."""
         return Rows(self.x.copy(), {name: each.copy() for name, each in self.fields.items()})
 
+    def read(self) -> Rows:
+        """Return the rows, which are here already."""
+        return self
+
     def to_plain(self) -> dict[str, Any]:
         """Return the rows as plain data and arrays."""
         if not sparse.issparse(self.x):
@@ -82,8 +86,13 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
         return parts[0]
     xs = [part.x for part in parts]
     x = sparse.vstack(xs, format="csr") if sparse.issparse(xs[0]) else np.concatenate(xs)
+    return Rows(x, joined_fields(parts))
+
+
+def joined_fields(parts: Sequence[Any]) -> dict[str, NDArray[Any]]:
+    """Put what goes with the rows together, in order."""
     names = parts[0].fields
-    return Rows(x, {name: np.concatenate([part.fields[name] for part in parts]) for name in names})
+    return {name: np.concatenate([part.fields[name] for part in parts]) for name in names}
 
 
 def read_field(argument: str, values: Any, n: int) -> NDArray[Any]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,18 @@ class SpoolFolder:
         self._remove()
 
 
+@dataclass(frozen=True)
+class SpooledPage:
+    """A page that was written."""
+
+    spool: Spool
+    number: int
+
+    def read(self) -> Rows:
+        """Read the page."""
+        return self.spool[self.number]
+
+
 class Spool:
     """Pages of rows, each array a ``.npy`` file.
 
@@ -58,8 +71,8 @@ class Spool:
     def __len__(self) -> int:
         return len(self._fields)
 
-    def append(self, rows: Rows) -> None:
-        """Write a page."""
+    def append(self, rows: Rows) -> SpooledPage:
+        """Write a page, and return it."""
         page = len(self)
         is_sparse = sparse.issparse(rows.x)
         parts = {each: getattr(rows.x, each) for each in _SPARSE} if is_sparse else {"x": rows.x}
@@ -67,6 +80,7 @@ class Spool:
             np.save(self._file(page, name), array, allow_pickle=False)
         self._fields.append(list(rows.fields))
         self._shapes.append(rows.x.shape if is_sparse else None)
+        return SpooledPage(self, page)
 
     def __getitem__(self, page: int) -> Rows:
         """Read a page."""

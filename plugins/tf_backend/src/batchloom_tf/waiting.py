@@ -1,0 +1,142 @@
+"""Batches that wait to be trained on several at a time, in one call of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from batchloom.models import LateOutput
+from batchloom_tf.graph import Values
+from batchloom_tf.outputs import Request
+from batchloom_tf.steps import Checked, Steps
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of one batch that waits, beside its arrays.
+
+    Parameters
+    ----------
+    request : Request
+        What was asked of it.
+    output : LateOutput or None
+        Where that goes; None if nothing was asked.
+    rows : int
+    label : str
+        How an error calls the batch.
+    """
+
+    request: Request
+    output: LateOutput | None
+    rows: int
+    label: str
+
+    def give(self, values: Values) -> None:
+        """Hand out what was asked of the batch."""
+        if self.output is not None:
+            self.output.give(self.request.fill(values))
+
+    def drop(self) -> None:
+        """Say that the batch was not learned from."""
+        if self.output is not None:
+            self.output.drop()
+
+
+class Waiting:
+    """Copies of checked batches of one shape, as many as go into a call.
+
+    Parameters
+    ----------
+    most : int
+        How many are trained on in one call.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._entries: list[Entry] = []
+        self._stacks: list[np.ndarray] = []
+        self._kind: Any = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many as go into a call."""
+        return len(self) >= self.most
+
+    def takes(self, batch: Checked) -> bool:
+        """Whether a batch can be trained on together with those that wait."""
+        return not self or (not self.is_full and _kind(batch) == self._kind)
+
+    def add(self, batch: Checked, entry: Entry) -> None:
+        """Keep a copy of a batch."""
+        if _kind(batch) != self._kind:
+            self._kind = _kind(batch)
+            self._stacks = [np.empty((self.most, *a.shape), a.dtype) for a in batch.arrays]
+        for stack, array in zip(self._stacks, batch.arrays, strict=True):
+            stack[len(self)] = array
+        self._entries.append(entry)
+
+    def train(self, steps: Steps) -> list[tuple[Entry, Values]]:
+        """Train on all that wait, in order, and return what each gives.
+
+        If one fails, it is left out, and those after it wait on. What the call would have given for
+        those before it is lost with the call.
+
+        Raises
+        ------
+        Exception
+            What TensorFlow raised, with a note of the batch.
+        """
+        entries, self._entries = self._entries, []
+        kind, self._kind = self._kind, None  # the stacks are given away
+        try:
+            stacks = [stack[: len(entries)] for stack in self._stacks]
+            values = steps.train_several(kind[0], stacks)
+        except Exception as exc:
+            failed = steps.begun
+            exc.add_note(self._note(entries, failed))
+            self._keep(entries, failed, kind)
+            raise
+        except BaseException:  # Ctrl-C: nobody knows how far it came
+            for entry in entries:
+                entry.drop()
+            raise
+        return list(zip(entries, values, strict=True))
+
+    def drop(self) -> None:
+        """Forget all that wait."""
+        for entry in self._entries:
+            entry.drop()
+        self._entries = []
+
+    def _keep(self, entries: Sequence[Entry], failed: int, kind: Any) -> None:
+        for entry in entries[: failed + 1]:
+            entry.drop()
+        self._entries = list(entries[failed + 1 :])
+        self._kind = kind
+        self._stacks = [np.roll(stack, -failed - 1, axis=0) for stack in self._stacks]
+
+    def _note(self, entries: Sequence[Entry], failed: int) -> str:
+        return (
+            f"{entries[failed].label} failed, number {failed + 1} of {len(entries)} trained on in one call "
+            f"(steps_per_call={self.most}): those before it were learned from, their outputs are lost, and "
+            f"{len(entries) - failed - 1} after it were not learned from yet"
+        )
+
+
+def batch_label(batch: Any) -> str:
+    """How an error calls a batch that is long gone; one that came without a pipeline has no number."""
+    if batch is None:
+        return "a batch"
+    shown = ", ".join(map(str, batch.indices[:3]))
+    return f"batch {batch.number} of epoch {batch.epoch}, first indices [{shown}],"
+
+
+def _kind(batch: Checked) -> Any:
+    # Texts of another length are another dtype: a stack would cut them off.
+    return batch.key, [(array.shape, array.dtype) for array in batch.arrays]
