@@ -246,6 +246,12 @@ class Items(Batch):
         return self
 
 
+class Wide(Items):
+    """With a second component, which no action asks for."""
+
+    components = ("x", "y")
+
+
 class Unmade(Items):
     """Cannot be made for its fourth batch."""
 
