@@ -11,6 +11,7 @@ import pytest
 from batchloom import Batch, Dataset, Pipeline, V, action
 from batchloom.errors import (
     ActionError,
+    DataError,
     DefinitionError,
     UnknownActionError,
     UnknownArgumentError,
@@ -202,3 +203,55 @@ def test_the_decorator_stands_before_a_method(wrong: Any) -> None:
 def test_arguments_may_be_expressions() -> None:
     pipeline = dataset().p.init_variable("by", 3).scale(V.by, plus=V("by"))
     assert next(pipeline.gen_batch(2)).x.tolist() == [3.0, 6.0]
+
+
+class Halved(Items):
+    """What `halve` puts in place of the batch."""
+
+
+class Halves(Items):
+    @action
+    def halve(self) -> Batch:
+        return self.take(slice(0, self.size // 2))
+
+    @action
+    def change_class(self) -> Batch:
+        other = self.take(slice(None))
+        other.__class__ = Halved
+        return other
+
+    @action
+    def write(self, rows: int) -> Halves:
+        self.x = np.zeros(rows)
+        return self
+
+
+@pytest.mark.parametrize("prefetch", [0, 3])
+def test_what_is_written_to_a_batch_in_place_of_the_first_is_checked_too(prefetch: int) -> None:
+    data = Dataset(batch_class=Halves, data={"x": np.arange(4000.0)})
+    made = list(data.p.halve().write(2).gen_batch(4, prefetch=prefetch))
+    assert len(made) == 1000
+    assert {each.size for each in made} == {2}
+    with pytest.raises(
+        DataError, match="component 'x' has 4 rows, but the batch has 2 items"
+    ) as caught:
+        data.p.halve().write(4).run(4, prefetch=prefetch)
+    assert any("in step write(4), batch 0 of epoch 0" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("prefetch", [0, 3])
+def test_steps_after_another_class_of_batches_are_those_of_that_class(prefetch: int) -> None:
+    data = Dataset(batch_class=Halves, data={"x": np.arange(400.0)})
+    made = list(data.p.scale(1).change_class().scale(3.0).gen_batch(4, prefetch=prefetch))
+    assert {type(each) for each in made} == {Halved}
+    assert [each.number for each in made] == list(range(100))
+    assert np.concatenate([each.x for each in made]).tolist() == (np.arange(400.0) * 3).tolist()
+
+
+@pytest.mark.parametrize("prefetch", [0, 3])
+def test_writing_to_batches_in_the_loop_disturbs_no_later_one(prefetch: int) -> None:
+    data = Dataset(batch_class=Halves, data={"x": np.arange(4000.0)})
+    for batch in data.p.scale(2.0).gen_batch(4, prefetch=prefetch):
+        expected = 2.0 * batch.indices
+        assert batch.x.tolist() == expected.tolist()
+        batch.x = np.zeros(1)  # its own business: no step comes after

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prefetch_steps import Items
 
 from batchloom import Batch, BlockShuffle, Dataset, DatasetIndex, V, action
 from batchloom.errors import CheckpointMismatchError, DefinitionError
@@ -248,3 +251,16 @@ def test_a_checkpoint_of_another_block_shuffle_is_refused(tmp_path: Path) -> Non
     ):
         with pytest.raises(CheckpointMismatchError, match=said):
             training(x, False).run(60, shuffle=other, checkpoint=kept)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_what_is_gathered_after_a_worker_process_leaves_no_file_open(tmp_path: Path) -> None:
+    """A batch whose component no step has asked for reads the window when its user does."""
+    made = Dataset(batch_class=Items, data={"x": memory_map(tmp_path, 120)}).p.where()
+    shuffle = BlockShuffle(seed=1, block_rows=3, window=7)
+    counts = []
+    for batch in made.gen_batch(4, shuffle=shuffle, executor=1):
+        batch.x.sum()
+        counts.append(len(os.listdir("/proc/self/fd")))
+    assert len(counts) == 30
+    assert max(counts) - min(counts) < 5

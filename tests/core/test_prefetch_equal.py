@@ -257,6 +257,16 @@ def test_two_iterations_of_one_pipeline_are_independent() -> None:
     assert [(a.x.tobytes(), b.x.tobytes()) for a, b in both] == [(each, each) for each in alone]
 
 
+@pytest.mark.parametrize("prefetch", [0, 3])
+def test_an_iteration_keeps_its_seed_and_size_when_another_run_begins(prefetch: int) -> None:
+    made = over(24).merge(over(24).noise())
+    alone = [each.x.tobytes() for each in made.gen_batch(4, seed=1, shuffle=True)]
+    batches = made.gen_batch(4, seed=1, shuffle=True, prefetch=prefetch)
+    first = next(batches).x.tobytes()
+    made.run(3, seed=2)
+    assert [first, *(each.x.tobytes() for each in batches)] == alone
+
+
 @pytest.mark.parametrize("prefetch", [0, 4])
 def test_the_epoch_ends_before_its_last_batch_is_given(prefetch: int) -> None:
     made = over(20).init_model("dynamic", Walk, "model").train_model("model", x="x")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prefetch_steps import Items, dataset, over
+from prefetch_steps import Items, Wide, dataset, over
 
 from batchloom import Dataset, F
 from batchloom.errors import WorkerError
@@ -169,6 +169,15 @@ def test_any_executor_will_do() -> None:
     made = over().init_variable("n", 0).noise().count().shift(2)
     alone = [each.x.tobytes() for each in made.gen_batch(4, seed=1)]
     assert [each.x.tobytes() for each in made.gen_batch(4, seed=1, executor=Inline())] == alone
+
+
+def test_what_nobody_asked_for_there_is_gathered_here(executor: ProcessPoolExecutor) -> None:
+    data = {"x": np.arange(40.0), "y": np.arange(40)}
+    for where in (executor, Inline()):
+        made = Dataset(batch_class=Wide, data=data).p.scale()
+        for batch in made.gen_batch(4, shuffle=2, executor=where):
+            assert np.array_equal(batch.y, batch.indices)
+            assert np.array_equal(batch.x, 2.0 * batch.indices)
 
 
 def test_interleaved_runs_share_an_executor(executor: ProcessPoolExecutor) -> None:

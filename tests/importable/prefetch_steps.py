@@ -246,6 +246,12 @@ class Items(Batch):
         return self
 
 
+class Wide(Items):
+    """With a second component, which no action asks for."""
+
+    components = ("x", "y")
+
+
 class Unmade(Items):
     """Cannot be made for its fourth batch."""
 
@@ -291,6 +297,8 @@ def left_by(done: Pipeline) -> Any:
 
 def frozen(value: Any) -> Any:
     """A value in a form that is equal only to the bit."""
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return "objects", frozen(value.tolist())
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, (list, tuple)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 from prefetch_steps import EXCEPTIONS, Items
 
-from batchloom import B, Batch, C, Dataset, F, Pipeline, V, action
+from batchloom import B, Batch, BlockShuffle, C, Dataset, F, Pipeline, V, action
 from batchloom.models import BaseModel
 from batchloom.plain import read_plain, write_plain
 
@@ -254,19 +256,47 @@ class Source:
     copy: bool = True
 
     def made(self) -> Dataset:
-        n = self.items
-        data = {
-            "x": np.linspace(0.0, 1.0, n),
-            "z": np.arange(n) % 5,
-            "rows": np.arange(3.0 * n, dtype="f4").reshape(n, 3),
-            "names": [f"item {each}" for each in range(n)],
-        }
-        ids = [f"id{each}" for each in range(n)] if self.kind == "named" else None
+        if self.kind == "parquet":
+            return Dataset.from_parquet(parquet(self.items), batch_class=Mixed, copy=self.copy)
+        data = mapped(self.items) if self.kind == "mapped" else columns(self.items)
+        ids = [f"id{each}" for each in range(self.items)] if self.kind == "named" else None
         made = Dataset(ids, Mixed, data, copy=self.copy)
         if self.kind.startswith("split"):
             shuffle = shuffles(self.kind.removeprefix("split by "))
             return made.split([0.7, 0.2], shuffle).train
         return made.subset(slice(None, None, -2)) if self.kind == "subset" else made
+
+
+def columns(n: int) -> dict[str, Any]:
+    return {
+        "x": np.linspace(0.0, 1.0, n),
+        "z": np.arange(n) % 5,
+        "rows": np.arange(3.0 * n, dtype="f4").reshape(n, 3),
+        "names": [f"item {each}" for each in range(n)],
+    }
+
+
+@functools.cache
+def mapped(n: int) -> dict[str, Any]:
+    """Columns that are memory maps of files, where there are rows to be mapped."""
+    folder = Path(tempfile.mkdtemp(prefix="random-"))
+    for name, each in columns(n).items():
+        np.save(folder / f"{name}.npy", each)
+    files = sorted(folder.iterdir())
+    return {each.stem: np.load(each, mmap_mode="r" if n else None) for each in files}
+
+
+@functools.cache
+def parquet(n: int) -> Path:
+    """A file of several row groups."""
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    data = columns(n)
+    data["rows"] = pa.FixedSizeListArray.from_arrays(data["rows"].ravel(), 3)
+    path = Path(tempfile.mkdtemp(prefix="random-")) / "data.parquet"
+    write_table(pa.table(data), path, row_group_size=5)
+    return path
 
 
 def shuffles(kind: str) -> Any:
@@ -277,6 +307,9 @@ def shuffles(kind: str) -> Any:
         "int": lambda: 5,
         "generator": lambda: np.random.default_rng(3),
         "old generator": lambda: np.random.RandomState(3),
+        "blocks": lambda: "blocks",
+        "small blocks": lambda: BlockShuffle(block_rows=3, window=7),
+        "seeded blocks": lambda: BlockShuffle(seed=4, block_rows=2, window=0.5),
         "function": lambda: backwards,
         "function with a state": lambda: Rolling(),
     }
@@ -284,6 +317,9 @@ def shuffles(kind: str) -> Any:
 
 
 SHUFFLES = ["nothing", "seed", "int", "generator", "old generator", "function"]
+FRESH = ("seed", "blocks", "small blocks")
+"""These draw from the run's seed, and from a fresh one where there is no run."""
+SHUFFLES += ["blocks", "small blocks", "seeded blocks"]
 
 
 def backwards(positions: Any) -> Any:
@@ -363,8 +399,8 @@ def _some(nest: st.SearchStrategy[Nest]) -> st.SearchStrategy[tuple[Nest, ...]]:
 
 
 def recipes() -> st.SearchStrategy[Recipe]:
-    kinds = ["plain", "plain", "named", "subset"]
-    kinds += [f"split by {each}" for each in SHUFFLES if each != "seed"]
+    kinds = ["plain", "plain", "named", "subset", "mapped", "mapped", "parquet", "parquet"]
+    kinds += [f"split by {each}" for each in SHUFFLES if each not in FRESH]
     source = st.builds(
         Source,
         st.sampled_from([37, 64, 20, 11, 3, 1, 0]),

@@ -123,8 +123,10 @@ class Batch:
     @property
     def size(self) -> int:
         """The number of items."""
-        start, stop = self._extent
-        return stop - start
+        extent = self.__dict__.get("_extent")
+        if extent is None:
+            return self._portion.size_of(self._position)
+        return int(extent[1] - extent[0])
 
     def __len__(self) -> int:
         return self.size
@@ -242,12 +244,13 @@ class Batch:
         DataError
             Names the component, the expected and the found number of rows.
         """
-        names = self._portion.written.pop(self._position, None)
+        state = self.__dict__
+        names = state["_portion"].written.pop(state["_position"], None)
         if names is None:
             return
         size = self.size
         for name in names:
-            value = self.__dict__.get(name)
+            value = state.get(name)
             if type(value) is not np.ndarray or not value.ndim or len(value) != size:
                 self._check_rows(name, value)
 

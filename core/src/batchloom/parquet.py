@@ -66,9 +66,7 @@ class ParquetFiles:
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = list(paths)
         self._stamps = [_stamp(each) for each in self._paths]
-        self._metadata: dict[int, Any] = {}
-        self._guard = threading.Lock()
-        self._idle: list[tuple[int, Any]] = []
+        self._begin()
         groups = [
             (file, group, self._footer(file).row_group(group).num_rows)
             for file in range(len(self._paths))
@@ -79,7 +77,13 @@ class ParquetFiles:
         self.bounds: Positions = np.append(0, np.cumsum(np.array(counts, dtype=np.intp)))
         self._check_alike()
 
-    @property
+    def _begin(self) -> None:
+        self._metadata: dict[int, Any] = {}
+        self._leaves_of: dict[int, Mapping[str, list[int]]] = {}
+        self._guard = threading.Lock()
+        self._idle: list[tuple[int, Any]] = []
+
+    @cached_property
     def schema(self) -> Any:
         """The Arrow schema of the first file."""
         return self._footer(0).schema.to_arrow_schema()
@@ -140,12 +144,24 @@ class ParquetFiles:
                 raise DataError(f"the files of a dataset have the same columns, but {said}")
 
     def _chunks(self, column: str) -> Iterator[Any]:
+        """Go through what the files say of a column, row group by row group."""
         for file, group in self._groups:
             found = self._footer(file).row_group(group)
-            for at in range(found.num_columns):
-                path = found.column(at).path_in_schema
-                if path == column or path.startswith(column + "."):
-                    yield found.column(at)
+            for at in self._leaves(file)[column]:
+                yield found.column(at)
+
+    def _leaves(self, file: int) -> Mapping[str, list[int]]:
+        """Say in which of a file's columns the values of each column are: several, of nested ones."""
+        if file not in self._leaves_of:
+            schema = self._footer(file).schema
+            found: dict[str, list[int]] = {name: [] for name in self.schema.names}
+            for at in range(len(schema.names)):
+                path = schema.column(at).path
+                while path not in found:
+                    path = path.rpartition(".")[0]
+                found[path].append(at)
+            self._leaves_of[file] = found
+        return self._leaves_of[file]
 
     def _count_nulls(self, column: str) -> int | None:
         """Count the nulls of a column; None if the files do not say."""
@@ -188,11 +204,12 @@ class ParquetFiles:
         return _parquet().ParquetFile(path, metadata=self._footer(file), pre_buffer=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        left = ("_metadata", "_guard", "_idle")
+        left = ("schema", "_metadata", "_leaves_of", "_guard", "_idle")
         return {name: each for name, each in self.__dict__.items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _metadata={}, _guard=threading.Lock(), _idle=[])
+        self.__dict__.update(state)
+        self._begin()
 
 
 class ParquetColumn:

@@ -110,6 +110,13 @@ class Portion:
         assert self.rows is not None
         return start, self.rows.length
 
+    def size_of(self, position: int) -> int:
+        """Say how many rows a batch is made of."""
+        if position < self.full:
+            return self.batch_size
+        start, stop = self.extent(position)
+        return stop - start
+
     def __getstate__(self) -> tuple[Any, ...]:
         return self.rows, self.batch_size, self.first, self.epoch, self.draws, self.last
 

@@ -12,7 +12,7 @@ import keyword
 import linecache
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class _Bare:
 
 
 class _DivertedError(BaseException):
-    """Leaves the compiled steps with a batch of a class that they were not compiled for."""
+    """Leaves the compiled steps with another batch than the loop has made, for which they do not hold."""
 
     def __init__(self, batch: Batch, step: int) -> None:
         super().__init__()
@@ -109,30 +109,29 @@ class Compiled:
             "Diverted": _DivertedError,
             "arrays": _arrays,
             "batch_class": self._batch_class,
-            "check": self._check,
+            "check_lengths": Batch.check_lengths,
             "enter_run": enter_run,
             "go_on": self._go_on,
             "labels": [*(each.label for each in self.operations), "gathering of components"],
             "leave_run": leave_run,
             "located": located,
             "names": self._names,
+            "replaced": self._replaced,
             "run": self._run,
         }
         for at, each in enumerate(self.operations):
-            scope[f"call_{at}"] = each.call
+            scope[f"call_{at}"] = each.call_filled or each.call
             if each.action is not None:
                 scope[f"call_{at}"] = each.action.function
                 scope[f"args_{at}"], scope[f"keywords_{at}"] = each.action.args, each.action.kwargs
         return scope
 
-    def _check(self, step: int, made: Any, batch: Batch) -> Batch:
-        """Look at what an action returned, and at the components that it wrote."""
+    def _replaced(self, step: int, made: Any, batch: Batch) -> NoReturn:
+        """Go on with what a step returned in place of the batch."""
         action = self.operations[step].action
-        assert action is not None
-        other = taken_over(made, batch, action.name)
-        if other is not batch and type(other) is not self._batch_class:
-            raise _DivertedError(other, step + 1)
-        return other
+        if action is not None:
+            made = taken_over(made, batch, action.name)
+        raise _DivertedError(made, step + 1)
 
     def _go_on(self, diverted: _DivertedError) -> Batch:
         return perform(self.operations[diverted.step :], diverted.batch)
@@ -231,15 +230,22 @@ def _steps(operations: Sequence[Operation], alone: tuple[str, ...], enters: bool
 
 
 def _step(at: int, operation: Operation) -> list[str]:
-    if operation.action is None:
-        return [f"            batch = call_{at}(batch)"]
-    given = f", *args_{at}" if operation.action.args else ""
-    given += f", **keywords_{at}" if operation.action.kwargs else ""
-    return [
+    action, given = operation.action, ""
+    if action is not None:
+        given += f", *args_{at}" if action.args else ""
+        given += f", **keywords_{at}" if action.kwargs else ""
+    lines = [
         f"            made = call_{at}(batch{given})",
-        "            if made is not batch or written:",
-        f"                batch = check({at}, made, batch)",
+        "            if made is not batch:",
+        f"                replaced({at}, made, batch)",
     ]
+    if action is not None:
+        # Others may have written to batches before this one.
+        lines += [
+            "            if written and position in written:",
+            "                check_lengths(batch)",
+        ]
+    return lines
 
 
 @functools.lru_cache(maxsize=256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
@@ -61,8 +62,10 @@ class TrainCall(ModelCall):
     """``train_model``."""
 
     def __call__(self, batch: Batch) -> Batch:
-        if not batch.size:
-            return batch
+        return self.train(batch) if batch.size else batch
+
+    def train(self, batch: Batch) -> Batch:
+        """Train on a batch that has items."""
         # It acts in order: the batch's turn has come, and the state need not be asked for through it.
         state = self._state
         assert state is not None
@@ -76,6 +79,10 @@ class TrainCall(ModelCall):
         elif output is not None:
             self._place.store(batch, output, variables)
         return batch
+
+    def operation(self, around: Surrounding) -> Operation:
+        """Make the operation."""
+        return replace(super().operation(around), call_filled=self.train)
 
     def deliver(self, variables: Variables, output: Any) -> None:
         """Store what the model gave at the end of an epoch."""

@@ -52,6 +52,8 @@ class Operation(Record):
     step : Step
     action : PlainAction or None
         What `call` does, where it is nothing but an action.
+    call_filled : callable or None
+        `call` for batches that are known to have items, if that is less to do.
     """
 
     label: str
@@ -62,6 +64,7 @@ class Operation(Record):
     locks: frozenset[str] = frozenset()
     reads: tuple[str, ...] = ()
     action: PlainAction | None = None
+    call_filled: Callable[[Batch], Batch] | None = None
 
 
 class Origin(Record):

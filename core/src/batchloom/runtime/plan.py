@@ -34,6 +34,7 @@ from batchloom.steps import (
     VariableStep,
     WriteVariable,
 )
+from batchloom.variables import is_immutable
 
 if TYPE_CHECKING:
     from batchloom.runtime.state import State
@@ -264,7 +265,16 @@ def _variable(step: VariableStep, around: Surrounding) -> Operation:
         print(f"{name} = {batch.pipeline.variables[name]!r}")
         return batch
 
+    def write_constant(batch: Batch) -> Batch:
+        # It acts in order: the batch's turn has come, and the state need not be asked for through it.
+        assert isinstance(step, WriteVariable)
+        assert around.state is not None
+        around.state.variables.change(name, CHANGES[step.how], step.value)
+        return batch
+
     call = write if isinstance(step, WriteVariable) else show
+    if isinstance(step, WriteVariable) and around.state is not None and is_immutable(step.value):
+        call = write_constant
     reads = _components(step.value) if isinstance(step, WriteVariable) else ()
     return Operation(step.describe(), call, step, in_order=True, here=True, reads=reads)
 

@@ -96,6 +96,7 @@ class ExecutorPool:
         self._executor = executor
         self._monitor = monitor
         self._futures: set[Future[Any]] = set()
+        self._is_broken = False
         self._closed = False
 
     def submit(self, job: Work) -> None:
@@ -114,7 +115,8 @@ class ExecutorPool:
             return
         self._closed = True
         # What was taken back counts as done only when a worker has seen it: this may be the worker.
-        running = [each for each in list(self._futures) if not each.cancel()]
+        # A broken executor is about to fail them all, and trips over one that is cancelled meanwhile.
+        running = [each for each in list(self._futures) if self._is_broken or not each.cancel()]
         wait(running, timeout=JOIN_SECONDS)
 
     def _watch(self, future: Future[Any]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 
 from batchloom.errors import WorkerError
 from batchloom.portion import Portion
 from batchloom.runtime.ahead import Monitor
 from batchloom.runtime.outcomes import Sent
 from batchloom.runtime.pools import ExecutorPool, lost, named
-from batchloom.runtime.shipping import Parcel, Shipment, run_errand
+from batchloom.runtime.shipping import Parcel, Shipment, run_errand, unpacked
 from batchloom.runtime.slots import Slots
 from batchloom.runtime.work import Work
 
@@ -30,6 +29,7 @@ class Trip:
     def __init__(self, job: Work, shipment: Shipment, slots: Slots | None) -> None:
         assert isinstance(job.lot, Portion)
         self._job = job
+        self._portion = job.lot
         self._shipment = shipment
         self._slots = slots
         self._slot = None if slots is None else slots.take()
@@ -61,8 +61,7 @@ class Trip:
             self._slots.wants(parcel.wanted)
             if self._slot is not None:
                 buffers = self._slots.lend(self._slot, parcel.pieces)
-        sent: list[Sent] = pickle.loads(parcel.data, buffers=buffers)
-        return sent
+        return unpacked(parcel, self._portion, buffers)
 
 
 class ProcessPool(ExecutorPool):
@@ -86,7 +85,7 @@ class ProcessPool(ExecutorPool):
             trip.failed(exc)
             return
         self._watch(future)
-        future.add_done_callback(lambda done: _hand_over(done, trip))
+        future.add_done_callback(lambda done: self._hand_over(done, trip))
 
     def close(self) -> None:
         """Take back what has not begun, wait for what has, and remove what was shipped."""
@@ -97,11 +96,11 @@ class ProcessPool(ExecutorPool):
             if self._slots is not None:
                 self._slots.close()
 
-
-def _hand_over(future: Future[Parcel], trip: Trip) -> None:
-    try:
-        parcel = future.result()
-    except BaseException as exc:
-        trip.failed(exc)
-    else:
-        trip.back(parcel)
+    def _hand_over(self, future: Future[Parcel], trip: Trip) -> None:
+        try:
+            parcel = future.result()
+        except BaseException as exc:
+            self._is_broken = self._is_broken or isinstance(exc, BrokenExecutor)
+            trip.failed(exc)
+        else:
+            trip.back(parcel)

@@ -289,8 +289,8 @@ class Run:
 
     def _compiled(self, operations: Sequence[Operation]) -> Compiled:
         dataset = self._dataset
-        # Only models, and plug-ins that follow them, want to know which run it is.
-        run = self._seen if self._seen.models else None
+        # Only models, plug-ins that follow them, and what is merged in want to know which run it is.
+        run = self._seen if self._seen.models or self.plan.partners else None
         return Compiled(operations, dataset.batch_class, dataset.components, run)
 
     def begin_model(self, handle: ModelHandle) -> None:

@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from batchloom.portion import Portion
 from batchloom.runtime.operations import Operation, gathering, origin_of, perform
 from batchloom.runtime.outcomes import Prepared, Problem, Sent
 from batchloom.runtime.plan import NOTHING, Surrounding, compile_step
-from batchloom.runtime.slots import Address, Memory, OpenSlots, Piece, Slot, SlotWriter
+from batchloom.runtime.slots import Address, OpenSlots, Piece, Slot, SlotWriter
 from batchloom.runtime.state import State
 from batchloom.runtime.turns import NotNowError, Turn, Turns, VariableRead
 from batchloom.runtime.view import RunningPipeline
@@ -66,8 +66,8 @@ class Parcel(NamedTuple):
 
     Attributes
     ----------
-    data : bytes
-        The pickled list of `Sent`, but for what lies in the slot.
+    data : list of bytes
+        A pickled `Sent` of each batch, but for what lies in the slot.
     pieces : list of Piece
         What lies there.
     wanted : int
@@ -76,7 +76,7 @@ class Parcel(NamedTuple):
         Of work.
     """
 
-    data: bytes
+    data: list[bytes]
     pieces: list[Piece]
     wanted: int
     seconds: float
@@ -157,32 +157,51 @@ def run_errand(errand: Errand) -> Parcel:
     """Prepare the batches of an errand, in a worker."""
     workshop = Workshop.of(errand)
     began = time.perf_counter()
-    assert errand.portion.rows is not None
-    errand.portion.rows.dataset = workshop.dataset
-    done = [workshop.prepare(errand.portion, at) for at in range(errand.portion.count)]
-    for batch in (each.batch for each in done if each.batch is not None):
-        if batch._rows is not None:
-            batch._rows.dataset = None  # it is there already where the batch goes
-    memory = None if errand.slot is None else workshop.slots.memory(errand.slot)
-    try:
-        data, writer = _packed(done, memory)
-    except Exception:
-        data, writer = _packed([_sendable(each) for each in done], memory)
+    writer = SlotWriter(None if errand.slot is None else workshop.slots.memory(errand.slot))
+    # Each is packed before the next one is made, so that its memory can be used again.
+    data = [workshop.packed(errand.portion, at, writer) for at in range(errand.portion.count)]
     return Parcel(data, writer.pieces, writer.wanted, time.perf_counter() - began)
 
 
-def _packed(done: list[Sent], memory: Memory | None) -> tuple[bytes, SlotWriter]:
-    writer, file = SlotWriter(memory), io.BytesIO()
-    _ResultPacker(file, protocol=5, buffer_callback=writer).dump(done)
-    return file.getvalue(), writer
+def unpacked(parcel: Parcel, portion: Portion, buffers: Sequence[memoryview]) -> list[Sent]:
+    """Take apart what came back of an errand."""
+    left = iter(buffers)
+    return [_ResultUnpacker(each, portion, left).load() for each in parcel.data]
 
 
 class _ResultPacker(pickle.Pickler):
+    """Pickles what became of a batch, but for the portion, which is there already where that goes."""
+
+    def __init__(self, file: io.BytesIO, portion: Portion, writer: SlotWriter) -> None:
+        super().__init__(file, protocol=5, buffer_callback=writer)
+        self._portion = portion
+        self._rows = portion.rows
+
+    def persistent_id(self, obj: Any) -> str | None:
+        if obj is self._portion:
+            return "portion"
+        return "rows" if obj is self._rows and obj is not None else None
+
     def reducer_override(self, obj: Any) -> Any:
         # Only what is in one piece can go to a slot. With or without one, the layout is the same.
         if type(obj) is np.ndarray and not (obj.dtype.hasobject or _is_in_one_piece(obj)):
             return obj.copy(order="K").__reduce_ex__(5)
         return NotImplemented
+
+
+class _ResultUnpacker(pickle.Unpickler):
+    def __init__(self, data: bytes, portion: Portion, buffers: Iterator[memoryview]) -> None:
+        super().__init__(io.BytesIO(data), buffers=buffers)
+        self._portion = portion
+
+    def persistent_load(self, pid: str) -> Any:
+        return self._portion if pid == "portion" else self._portion.rows
+
+
+def _pickled(sent: Sent, portion: Portion, writer: SlotWriter) -> bytes:
+    file = io.BytesIO()
+    _ResultPacker(file, portion, writer).dump(sent)
+    return file.getvalue()
 
 
 def _is_in_one_piece(array: np.ndarray[Any, Any]) -> bool:
@@ -192,19 +211,15 @@ def _is_in_one_piece(array: np.ndarray[Any, Any]) -> bool:
     return array.transpose(outermost_first).flags.c_contiguous
 
 
-def _sendable(sent: Sent) -> Sent:
-    try:
-        pickle.dumps(sent)
-    except Exception as exc:
-        assert sent.batch is not None
-        return Sent(
-            exception=WorkerError(
-                f"batch {sent.batch.number} was prepared in a worker process and cannot be sent back: "
-                f"{exc}. Leave nothing in it that cannot be pickled, or prefetch in threads (leave out "
-                "executor=)"
-            )
+def _unsendable(sent: Sent, exc: Exception) -> Sent:
+    assert sent.batch is not None
+    return Sent(
+        exception=WorkerError(
+            f"batch {sent.batch.number} was prepared in a worker process and cannot be sent back: "
+            f"{exc}. Leave nothing in it that cannot be pickled, or prefetch in threads (leave out "
+            "executor=)"
         )
-    return sent
+    )
 
 
 class Workshop:
@@ -231,8 +246,27 @@ class Workshop:
             cls._open = {errand.token: found}
         return found
 
-    def prepare(self, portion: Portion, position: int) -> Sent:
-        """Prepare one batch."""
+    def packed(self, portion: Portion, position: int, writer: SlotWriter) -> bytes:
+        """Prepare one batch, and pickle what became of it; large arrays go to a slot."""
+        rows = portion.rows
+        assert rows is not None
+        linked, rows.dataset = rows.dataset, self.dataset
+        sent = self._prepared(portion, position)
+        rows.dataset = None  # it is there already where the batch goes
+        if sent.batch is not None and sent.batch._rows is not None:
+            sent.batch._rows.dataset = None
+        before = writer.mark()
+        try:
+            return _pickled(sent, portion, writer)
+        except Exception as exc:
+            writer.back_to(before)
+            return _pickled(_unsendable(sent, exc), portion, writer)
+        finally:
+            rows.dataset = (
+                linked  # unpickled, there was none; in the very same process, the run's own
+            )
+
+    def _prepared(self, portion: Portion, position: int) -> Sent:
         turn = Turn(NEVER, 0, may_read=True)
         batch = None
         try:

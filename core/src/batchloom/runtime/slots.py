@@ -22,7 +22,7 @@ PIECE_BYTES = 1 << 16
 SLOT_BYTES = 1 << 26
 """What a slot holds, unless more is wanted; only what is written to takes memory."""
 
-KEPT = 4
+KEPT = 16
 """More slots than this that a consumer keeps, beyond what is prepared ahead, and it is given copies."""
 
 ALIGNMENT = 64
@@ -236,6 +236,15 @@ class SlotWriter:
             self._memory[start : start + raw.nbytes] = np.frombuffer(raw, np.uint8)
             self.pieces.append(Piece(start, raw.nbytes, raw.readonly))
         return False
+
+    def mark(self) -> tuple[int, int]:
+        """Give the place that `back_to` goes back to."""
+        return len(self.pieces), self.wanted
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        """Forget what was written since."""
+        count, self.wanted = mark
+        del self.pieces[count:]
 
 
 def _mapped(address: Address) -> mmap.mmap:

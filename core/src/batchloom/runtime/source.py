@@ -16,7 +16,7 @@ from batchloom.runtime.options import RunOptions
 if TYPE_CHECKING:
     from batchloom.runtime.reading import WindowReader
 
-PORTION_BATCHES = 256
+PORTION_BATCHES = 512
 LARGE_BYTES = 1 << 18
 """A batch of this size or more is gathered by itself, smaller ones together."""
 

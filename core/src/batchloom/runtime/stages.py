@@ -23,6 +23,9 @@ from batchloom.runtime.work import Pool, Preparation, Work
 CHEAP_SECONDS = 5e-4
 """Work on a lot below this is hardly worth a hand-over between threads, which costs a tenth of it."""
 
+REST_SECONDS = 4e-6
+"""A batch that takes less is made sooner by who wants it than it is handed over."""
+
 VAIN_LOTS = 4
 """So many lots in a row that a pool gave back, and a stage no longer asks it."""
 
@@ -241,8 +244,8 @@ class Stage:
             self._vain = 0
         cheap = done.seconds < CHEAP_SECONDS
         if self._pool and self._pool.may_wait and done.lot.count >= self._most > 1:
-            # As many batches as a lot may have, and not worth a hand-over: threads would be in the way.
-            self._rests = cheap
+            # As many batches as a lot may have, and nothing to win: threads would be in the way.
+            self._rests = done.seconds < REST_SECONDS * done.lot.count
         self._waits = self._waits + 1 if done.waited and cheap else 0
         if self._waits >= 3 and self._size < self._most:
             self._size = min(4 * self._size, self._most)

@@ -163,7 +163,7 @@ class State:
                 view = RunningPipeline(self)
                 config = evaluate(dict(declared.spec.config), batch, view)  # type: ignore[union-attr]
                 self.handles[name] = declared.spec.make(  # type: ignore[union-attr]
-                    config, pipeline=view, batch=batch, seed=model_seed(self.seed or 0, name)
+                    config, pipeline=view, batch=batch, seed=model_seed(view.seed or 0, name)
                 )
             return self.handles[name]
 

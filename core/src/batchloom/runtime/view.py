@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from batchloom.errors import DefinitionError
+from batchloom.models.runs import current_run
+from batchloom.ordering import is_shuffled
 from batchloom.runtime.turns import ModelRead, Turn, Turns, VariableRead
 from batchloom.variables import Variables, is_immutable
 
@@ -72,17 +74,20 @@ class RunningPipeline:
     @property
     def seed(self) -> int | None:
         """The seed of the run."""
-        return self._state.seed
+        run = current_run()  # the state is of the run that began last, and several may be open
+        return self._state.seed if run is None else run.seed
 
     @property
     def batch_size(self) -> int:
         """The batch size of the run."""
-        return self._state.batch_size
+        run = current_run()
+        return self._state.batch_size if run is None else int(run.options["batch_size"])
 
     @property
     def shuffled(self) -> bool:
         """Whether the run shuffles."""
-        return self._state.shuffled
+        run = current_run()
+        return self._state.shuffled if run is None else is_shuffled(run.options["shuffle"])
 
     @property
     def variables(self) -> Variables:

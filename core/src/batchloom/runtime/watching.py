@@ -33,7 +33,7 @@ def watched(operation: Operation) -> Operation:
                     told.add(name)
                     _warn(operation, name, batch)
 
-    return replace(operation, call=call, action=None)
+    return replace(operation, call=call, action=None, call_filled=None)
 
 
 def _numpy_state() -> Any:

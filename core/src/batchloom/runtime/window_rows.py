@@ -145,9 +145,12 @@ class WindowElsewhere:
         column = dataset.columns[name]
         assert is_stored(column)
         reading = column.reading(self._starts, self._stops, None)
-        for piece in range(reading.pieces):
-            reading.read(piece)
-        return reading.result()
+        try:
+            for piece in range(reading.pieces):
+                reading.read(piece)
+            return reading.result()
+        finally:
+            reading.close()
 
 
 class KeptWindows:
