@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 import time
+import traceback
 
 from benchmarks import page, table
 from benchmarks.results import Result
@@ -56,14 +57,21 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no workload {', '.join(unknown)}: there are {', '.join(WORKLOADS)}")
     keeps = chosen.keep or not (chosen.quick or chosen.names or chosen.only)
+    effort = Effort.quick(chosen.only) if chosen.quick else Effort(only=chosen.only)
+    failed = []
     for name in chosen.names or WORKLOADS:
-        effort = Effort.quick(chosen.only) if chosen.quick else Effort(only=chosen.only)
-        result = measured(name, effort)
+        try:
+            result = measured(name, effort)
+        except Exception:  # one that fails must not take the others' hour with it
+            traceback.print_exc()
+            failed.append(name)
+            continue
         if keeps:
             result.save()
-    if keeps:
-        print("written:", *page.write(list(WORKLOADS)))
-    return 0
+            print("written:", *page.write(list(WORKLOADS)), flush=True)
+    if failed:
+        print("failed:", *failed, file=sys.stderr)
+    return len(failed)
 
 
 def measured(name: str, effort: Effort) -> Result:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.machine import OthersAtWork, bearable
+from benchmarks.machine import bearable
 from benchmarks.results import DISTURBED, Row
-from benchmarks.timing import Effort
+from benchmarks.timing import Effort, Repeats
 
 PATIENCE = 300.0
 
@@ -59,42 +59,25 @@ def compare_programs(
     seen: dict[str, list[Measured]] = {who: [] for who in programs}
     others: dict[str, list[float]] = {who: [] for who in programs}
     failures: dict[str, str] = {}
+    repeats = Repeats(effort.again)
     for turn in range(effort.rounds):
         say(f"round {turn + 1}: {', '.join(who for who in programs if who not in failures)}")
         for who, program in programs.items():
-            if who not in failures:
-                _one_run(who, program, seen, others, failures, effort.again, cores)
+            if who in failures:
+                continue
+            try:
+                measured, busy = repeats.least_disturbed(program, cores)
+            except (RuntimeError, subprocess.TimeoutExpired) as exc:
+                failures[who] = str(exc)
+            else:
+                seen[who].append(measured)
+                others[who].append(busy)
     return [
         row
         for figure in figures
         for who in programs
         if (row := _row(who, limit, figure, seen, others[who], failures, cores)) is not None
     ]
-
-
-def _one_run(
-    who: str,
-    program: Callable[[], Measured],
-    seen: dict[str, list[Measured]],
-    others: dict[str, list[float]],
-    failures: dict[str, str],
-    again: int,
-    cores: int,
-) -> None:
-    attempts: list[tuple[float, Measured]] = []
-    while len(attempts) <= again:
-        watch = OthersAtWork()
-        try:
-            measured = program()
-        except (RuntimeError, subprocess.TimeoutExpired) as exc:
-            failures[who] = f"{exc}"
-            return
-        attempts.append((watch.cores(), measured))
-        if attempts[-1][0] <= bearable(cores):
-            break
-    busy, least_disturbed = min(attempts, key=lambda each: each[0])
-    seen[who].append(least_disturbed)
-    others[who].append(busy)
 
 
 def _row(

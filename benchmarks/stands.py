@@ -72,22 +72,31 @@ def _serve(commands: Connection, cases: Sequence[Case], budget: float) -> None:
     os.setpgrp()
     warnings.simplefilter("ignore")  # the peers' own affairs
     paces: dict[tuple[int, str], Pace] = {}
-    while (command := commands.recv()) is not None:
-        number, subject = command
-        case = cases[number]
-        try:
-            limit = None
-            if isinstance(case.limit, Subject):
-                limit = _pace(paces, number, case.limit, case, budget)()
-            answer = limit, _pace(paces, number, case.subjects[subject], case, budget)()
-        except Exception as exc:
-            if os.environ.get("BENCHMARKS_TRACEBACK"):
-                traceback.print_exc()
-            commands.send(" ".join([f"{type(exc).__name__}:", *str(exc).strip().splitlines()[:1]]))
-        else:
-            commands.send(answer)
+    with suppress(EOFError):  # the benchmark was ended
+        while (command := commands.recv()) is not None:
+            commands.send(_answer(paces, cases, *command, budget))
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()
+
+
+def _answer(
+    paces: dict[tuple[int, str], Pace],
+    cases: Sequence[Case],
+    number: int,
+    subject: int,
+    budget: float,
+) -> tuple[float | None, float] | str:
+    """Seconds a batch of the limit and of the subject, or why not."""
+    case = cases[number]
+    try:
+        limit = None
+        if isinstance(case.limit, Subject):
+            limit = _pace(paces, number, case.limit, case, budget)()
+        return limit, _pace(paces, number, case.subjects[subject], case, budget)()
+    except Exception as exc:
+        if os.environ.get("BENCHMARKS_TRACEBACK"):
+            traceback.print_exc()
+        return " ".join([f"{type(exc).__name__}:", *str(exc).strip().splitlines()[:1]])
 
 
 def _pace(

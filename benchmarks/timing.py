@@ -10,11 +10,15 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from time import perf_counter
+from typing import TypeVar
 
 from benchmarks.cases import IDEAL, Case, Subject
 from benchmarks.machine import OthersAtWork, bearable
 from benchmarks.results import DISTURBED, NOT_INSTALLED, Row
 from benchmarks.stands import Stand, SubjectError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,26 @@ class Effort:
     def includes(self, who: str) -> bool:
         """Tell whether a subject is wanted."""
         return self.only in who
+
+
+class Repeats:
+    """Says whether what was disturbed is measured again, until the seconds for that are used up."""
+
+    def __init__(self, again: int, seconds: float = 60.0) -> None:
+        self._again, self._left = again, seconds
+
+    def least_disturbed(self, measure: Callable[[], T], cores: int) -> tuple[T, float]:
+        """Measure until nobody disturbs it, and give the best attempt and the cores that others used."""
+        attempts: list[tuple[float, T]] = []
+        while True:
+            begin, watch = perf_counter(), OthersAtWork()
+            measured = measure()
+            attempts.append((watch.cores(), measured))
+            if attempts[-1][0] <= bearable(cores) or self._left <= 0 or len(attempts) > self._again:
+                break
+            self._left -= perf_counter() - begin
+        busy, measured = min(attempts, key=lambda each: each[0])
+        return measured, busy
 
 
 @dataclass
@@ -82,8 +106,9 @@ def compare(cases: Sequence[Case], effort: Effort, say: Callable[[str], None]) -
         for each in cases
     ]
     rows: dict[tuple[str, str], Row] = {}
+    repeats = Repeats(effort.again)
     for group in _groups(cases):
-        for row in _compare_group(cases, group, effort, say):
+        for row in _compare_group(cases, group, effort, repeats, say):
             rows.setdefault((row.case, row.who), row)
     return list(rows.values())
 
@@ -102,7 +127,11 @@ def _groups(cases: Sequence[Case]) -> list[list[str]]:
 
 
 def _compare_group(
-    cases: Sequence[Case], packages: list[str], effort: Effort, say: Callable[[str], None]
+    cases: Sequence[Case],
+    packages: list[str],
+    effort: Effort,
+    repeats: Repeats,
+    say: Callable[[str], None],
 ) -> list[Row]:
     stands = {
         package: Stand(cases, effort.budget)
@@ -114,7 +143,7 @@ def _compare_group(
         for number, case in enumerate(cases):
             mine = [(at, each) for at, each in enumerate(case.subjects) if each.package in packages]
             say(f"{case.name}: {', '.join(each.who for _, each in mine)}")
-            rows += _in_turn(number, case, mine, stands, effort)
+            rows += _in_turn(number, case, mine, stands, effort.rounds, repeats)
     finally:
         for stand in stands.values():
             stand.end()
@@ -126,16 +155,17 @@ def _in_turn(
     case: Case,
     subjects: list[tuple[int, Subject]],
     stands: dict[str, Stand],
-    effort: Effort,
+    rounds: int,
+    repeats: Repeats,
 ) -> list[Row]:
     measured = {each.who: Pairs() for _, each in subjects}
-    for _ in range(effort.rounds):
+    for _ in range(rounds):
         for at, subject in subjects:
             pairs = measured[subject.who]
             if subject.package not in stands:
                 pairs.failure = NOT_INSTALLED
             elif not pairs.failure:
-                _one_pair(pairs, case, stands[subject.package], (number, at), effort.again)
+                _one_pair(pairs, case, stands[subject.package], (number, at), repeats)
     rows = [measured[each.who].row(case, each.who) for _, each in subjects]
     return [*_limit_rows(case, measured), *rows]
 
@@ -151,20 +181,14 @@ def _limit_rows(case: Case, measured: dict[str, Pairs]) -> list[Row]:
     return [Row(case.name, case.limit.who, value, case.unit.name, 1.0, case.share, len(seconds))]
 
 
-def _one_pair(pairs: Pairs, case: Case, stand: Stand, which: tuple[int, int], again: int) -> None:
-    """Time a pair until nobody disturbs it, or the least disturbed of a few."""
-    attempts: list[tuple[float, tuple[float | None, float]]] = []
-    while len(attempts) <= again:
-        watch = OthersAtWork()
-        try:
-            measured = stand.pair(*which)
-        except SubjectError as exc:
-            pairs.failure = str(exc)
-            return
-        attempts.append((watch.cores(), measured))
-        if attempts[-1][0] <= bearable(case.cores):
-            break
-    busy, (limit, seconds) = min(attempts, key=lambda each: each[0])
+def _one_pair(
+    pairs: Pairs, case: Case, stand: Stand, which: tuple[int, int], repeats: Repeats
+) -> None:
+    try:
+        (limit, seconds), busy = repeats.least_disturbed(lambda: stand.pair(*which), case.cores)
+    except SubjectError as exc:
+        pairs.failure = str(exc)
+        return
     pairs.limits.append(limit)
     pairs.subjects.append(seconds)
     pairs.others.append(busy)
