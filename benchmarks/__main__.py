@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(WORKLOADS))
     parser.add_argument("--quick", action="store_true", help="little data and few rounds")
     parser.add_argument("--keep", action="store_true", help="keep the results of a part, too")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each subject, 3 or more")
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="subjects with that in their names"
     )
@@ -57,12 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no workload {', '.join(unknown)}: there are {', '.join(WORKLOADS)}")
     keeps = chosen.keep or not (chosen.quick or chosen.names or chosen.only)
-    effort = Effort.quick(chosen.only) if chosen.quick else Effort(only=chosen.only)
+    effort = Effort(rounds=chosen.rounds, only=chosen.only)
+    if chosen.quick:
+        effort = Effort.quick(chosen.only)
     failed = []
     for name in chosen.names or WORKLOADS:
         try:
             result = measured(name, effort)
-        except Exception:  # one that fails must not take the others' hour with it
+        except Exception:  # one that fails must not take the others with it
             traceback.print_exc()
             failed.append(name)
             continue
