@@ -59,7 +59,9 @@ class RunningPipeline:
 
     def for_batch(self, batch: Batch, state: State | None = None) -> RunningPipeline:
         """Give the view of a batch that takes the place of this one, or goes with it as a partner's."""
-        return RunningPipeline(self._state if state is None else state, batch, self._turn)
+        if state is None:  # a view without models stays one
+            return type(self)(self._state, batch, self._turn)
+        return RunningPipeline(state, batch, self._turn)
 
     @property
     def config(self) -> Mapping[str, Any]:
