@@ -72,9 +72,9 @@ class TrainCall(ModelCall):
         assert state is not None
         variables = state.variables
         self._place.check(batch, variables)
-        if type(batch.pipeline) is not RunningPipeline:  # a view without models says so
-            assert batch.pipeline is not None
-            batch.pipeline.handle(self.name)
+        view = batch.__dict__.get("pipeline")
+        if view is not None and type(view) is not RunningPipeline:
+            view.handle(self.name)  # a view without models says so; nobody has looked at any other yet
         handle = state.handles.get(self.name, self._static) or state.handle_for(self.name, batch)
         arguments = self.arguments(batch, handle.model)
         output = handle.train((), arguments, batch)
