@@ -74,7 +74,7 @@ class TrainCall(ModelCall):
         self._place.check(batch, variables)
         view = batch.__dict__.get("pipeline")
         if view is not None and type(view) is not RunningPipeline:
-            view.handle(self.name)  # a view without models says so; nobody has looked at any other yet
+            view.handle(self.name)  # raises: there are no models yet
         handle = state.handles.get(self.name, self._static) or state.handle_for(self.name, batch)
         arguments = self.arguments(batch, handle.model)
         output = handle.train((), arguments, batch)

@@ -74,7 +74,7 @@ class Stage:
         self._act = act
         self._acts = bool(act.operations)
         self._all = preparation.steps.followed_by(act)
-        self._views = Views(preparation.state)
+        self._views = Views(preparation.state, preparation.run)
         self._pool = pool
         self._depth = depth if pool is not None else 0
         self._most = most
