@@ -314,6 +314,28 @@ class Ending(Running):
         self.stop_training = epoch == self.config["at"]
 
 
+def test_preparing_a_first_batch_again_uses_no_other_model(tmp_path):
+    """Also where the batch becomes another one on the way."""
+
+    def made():
+        dataset = Dataset(data={"x": X}, batch_class=Noisy)
+        made = dataset.p.init_model("dynamic", Running, "late").init_model("dynamic", Running, "m")
+        made = made + Pipeline().train_model("m", x="x") @ 0.9
+        return (
+            made.merge(dataset.p)
+            + Pipeline().train_model("late", x="x") @ 0.2
+            + Pipeline().maybe_stop()
+        )
+
+    def means(done):
+        return {name: each.mean.tobytes() for name, each in done.models.items()}
+
+    whole = means(made().run(7, shuffle=5, n_epochs=3))
+    for at in (1, 2, 3):
+        stopped(made(), at, tmp_path, checkpoint_every=1)
+    assert means(made().resume(tmp_path)) == whole
+
+
 def test_models_get_their_end_of_epoch_in_the_order_in_which_they_began(tmp_path):
     def made():
         dataset = Dataset(data={"x": X}, batch_class=Noisy)

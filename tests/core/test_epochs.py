@@ -220,3 +220,27 @@ def test_arguments_are_checked_when_gen_batch_is_called_not_when_it_is_read() ->
 
 def test_drop_last_drops_in_each_epoch() -> None:
     assert ids(dataset(5), 2, n_epochs=2, drop_last=True) == [[0, 1], [2, 3]] * 2
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_batch_sees_the_run_that_it_belongs_to(prefetch: int) -> None:
+    """Also while another run of the same pipeline has begun since."""
+
+    class Looking(Batch):
+        @action
+        def look(self) -> Batch:
+            pipeline = self.pipeline
+            assert pipeline is not None
+            self.add_component("seen", np.full(self.size, pipeline.seed))
+            self.add_component("size_of_run", np.full(self.size, pipeline.batch_size))
+            return self
+
+    looking = Dataset(batch_class=Looking, data={"x": np.arange(40)}).p.look()
+    first = looking.gen_batch(2, seed=7, prefetch=prefetch)
+    next(first)
+    second = looking.gen_batch(5, seed=8, prefetch=prefetch)
+    next(second)
+    for batch in first:
+        assert (set(batch.seen), set(batch.size_of_run)) == ({7}, {2})
+    for batch in second:
+        assert (set(batch.seen), set(batch.size_of_run)) == ({8}, {5})

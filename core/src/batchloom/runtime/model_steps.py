@@ -14,6 +14,7 @@ from batchloom.models.late import LateOutput
 from batchloom.runtime.arguments import Arguments
 from batchloom.runtime.destinations import Destinations
 from batchloom.runtime.operations import Operation
+from batchloom.runtime.view import RunningPipeline
 from batchloom.steps import EvaluateStep, ModelStep, PredictStep, TrainStep
 from batchloom.variables import Variables
 
@@ -71,6 +72,9 @@ class TrainCall(ModelCall):
         assert state is not None
         variables = state.variables
         self._place.check(batch, variables)
+        view = batch.__dict__.get("pipeline")
+        if view is not None and type(view) is not RunningPipeline:
+            view.handle(self.name)  # raises: there are no models yet
         handle = state.handles.get(self.name, self._static) or state.handle_for(self.name, batch)
         arguments = self.arguments(batch, handle.model)
         output = handle.train((), arguments, batch)

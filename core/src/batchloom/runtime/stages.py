@@ -74,14 +74,13 @@ class Stage:
         self._act = act
         self._acts = bool(act.operations)
         self._all = preparation.steps.followed_by(act)
-        self._views = Views(preparation.state)
+        self._views = Views(preparation.state, preparation.run)
         self._pool = pool
         self._depth = depth if pool is not None else 0
         self._most = most
         self._on_problem = on_problem
-        self._size = (
-            1  # of the next lot: the first batches are there soon, later ones share their price
-        )
+        # Of the next lot: the first batches are to be there soon, later ones share what a lot costs.
+        self._size = 1
         self._gathered: tuple[str, ...] = ()
         self._lots = 0
         self._waits = 0

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from batchloom.errors import DefinitionError
-from batchloom.models.runs import current_run
+from batchloom.models.runs import PipelineRun, current_run
 from batchloom.ordering import is_shuffled
 from batchloom.runtime.turns import ModelRead, Turn, Turns, VariableRead
 from batchloom.variables import Variables, is_immutable
@@ -49,17 +49,26 @@ class RunningPipeline:
     Variables are read and written at once. Steps cannot be added.
     """
 
-    __slots__ = ("_batch", "_state", "_turn")
+    __slots__ = ("_batch", "_run", "_state", "_turn")
 
-    def __init__(self, state: State, batch: Batch | None = None, turn: Turn | None = None) -> None:
+    def __init__(
+        self,
+        state: State,
+        batch: Batch | None = None,
+        turn: Turn | None = None,
+        run: PipelineRun | None = None,
+    ) -> None:
         self._state = state
+        self._run = run
         # The batch knows its pipeline: in a circle, its arrays would stay until the garbage is collected.
         self._batch = None if batch is None else weakref.ref(batch)
         self._turn = turn
 
     def for_batch(self, batch: Batch, state: State | None = None) -> RunningPipeline:
         """Give the view of a batch that takes the place of this one, or goes with it as a partner's."""
-        return RunningPipeline(self._state if state is None else state, batch, self._turn)
+        if state is None:  # a view without models stays one
+            return type(self)(self._state, batch, self._turn, self._run)
+        return RunningPipeline(state, batch, self._turn, self._run)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -74,19 +83,19 @@ class RunningPipeline:
     @property
     def seed(self) -> int | None:
         """The seed of the run."""
-        run = current_run()  # the state is of the run that began last, and several may be open
+        run = self._current_run()
         return self._state.seed if run is None else run.seed
 
     @property
     def batch_size(self) -> int:
         """The batch size of the run."""
-        run = current_run()
+        run = self._current_run()
         return self._state.batch_size if run is None else int(run.options["batch_size"])
 
     @property
     def shuffled(self) -> bool:
         """Whether the run shuffles."""
-        run = current_run()
+        run = self._current_run()
         return self._state.shuffled if run is None else is_shuffled(run.options["shuffle"])
 
     @property
@@ -155,6 +164,10 @@ class RunningPipeline:
                 return found
         return self.handle(name)
 
+    def _current_run(self) -> PipelineRun | None:
+        # The state is of the run that began last, and several may be open.
+        return current_run() if self._run is None else self._run
+
     def _wait(self) -> None:
         if self._turn is not None:
             self._turn.wait()
@@ -176,6 +189,8 @@ class Views:
     Parameters
     ----------
     state : State
+    run : PipelineRun
+        What the batches belong to.
     turns : Turns, optional
         Those of batches that are prepared ahead.
     may_read : bool
@@ -187,10 +202,17 @@ class Views:
         The turns of the batches that have looked at it, by position.
     """
 
-    __slots__ = ("_may_read", "_state", "opened", "turns")
+    __slots__ = ("_may_read", "_run", "_state", "opened", "turns")
 
-    def __init__(self, state: State, turns: Turns | None = None, may_read: bool = False) -> None:
+    def __init__(
+        self,
+        state: State,
+        run: PipelineRun,
+        turns: Turns | None = None,
+        may_read: bool = False,
+    ) -> None:
         self._state = state
+        self._run = run
         self._may_read = may_read
         self.turns = turns
         self.opened: dict[int, Turn] = {}
@@ -198,7 +220,7 @@ class Views:
     def of(self, batch: Batch) -> RunningPipeline:
         """Give the view of a batch."""
         turn = None if self.turns is None else self.turn(batch._position)
-        return RunningPipeline(self._state, batch, turn)
+        return RunningPipeline(self._state, batch, turn, self._run)
 
     def turn(self, position: int) -> Turn:
         """Give the turn of the batch at a position."""

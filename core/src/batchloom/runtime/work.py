@@ -134,7 +134,7 @@ class Work:
         self._unclaimed = threading.Lock()
         self._is_ours = False
         self._turns = Turns(self.monitor if may_wait else None)
-        self._views = Views(preparation.state, self._turns, repeatable)
+        self._views = Views(preparation.state, preparation.run, self._turns, repeatable)
         self._reads: dict[int, Sequence[Read]] = {}
         self._began = 0.0
         self._was_elsewhere = False
@@ -253,7 +253,9 @@ class Work:
     def _attempt(self, position: int, turn: Turn | None, again: bool = False) -> Outcome | None:
         try:
             batch = self.lot.batch(position, again)
-            batch.__dict__["pipeline"] = RunningPipeline(self._prepare.state, batch, turn)
+            batch.__dict__["pipeline"] = RunningPipeline(
+                self._prepare.state, batch, turn, self._prepare.run
+            )
             return self._prepare(batch, self._ticket + position)
         except BaseException as exc:
             if self._ends(exc):
@@ -271,7 +273,9 @@ class Work:
     def _linked(self, outcome: Outcome) -> Outcome:
         """Link what another process has prepared to this one."""
         if isinstance(outcome, Batch) and "pipeline" not in outcome.__dict__:
-            outcome.__dict__["pipeline"] = RunningPipeline(self._prepare.state, outcome)
+            outcome.__dict__["pipeline"] = RunningPipeline(
+                self._prepare.state, outcome, None, self._prepare.run
+            )
             if outcome._rows is not None:
                 outcome._rows.dataset = self.lot.rows.dataset  # type: ignore[attr-defined]
         return outcome
