@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -176,7 +177,7 @@ def touching(make: Callable[[], Any]) -> Timed:
         batches = make()
         next(batches)
         begin = perf_counter()
-        for _, batch in zip(range(count), batches, strict=False):
+        for batch in islice(batches, count):
             _x, _y = batch.x, batch.y
         seconds = perf_counter() - begin
         batches.close()
