@@ -104,7 +104,7 @@ def test_a_batch_takes_the_same_of_few_items_and_of_many(
 
 
 def test_an_epoch_s_order_is_not_kept_for_longer() -> None:
-    items = 400_000
+    items = 1_000_000
 
     def use() -> None:
         batches = Dataset(items).gen_batch(100, shuffle=1, n_epochs=3)
