@@ -30,6 +30,7 @@ MAIN = {
 def of_main(results: Sequence[Result]) -> str:
     """The main figures: Batchloom, the best peer, and the others from there to the last."""
     lines = _header(["", "counted in", OURS, "best peer", "others"])
+    disturbed: list[str] = []
     for (name, case), (what, measure) in MAIN.items():
         rows = measured(results, name, case)
         ours = [row for row in rows if row.who.startswith(OURS)]
@@ -38,6 +39,9 @@ def of_main(results: Sequence[Result]) -> str:
             figures = [f"**{_figure('relative', _sorted(ours)[0].relative or 0.0, ours[0])}**"]
             figures += _peers_in_short(_sorted(peers))
             lines.append(f"| {what} | {measure} | {' | '.join(figures)} |")
+            disturbed += [what] * (_sorted(ours)[0].note == DISTURBED)
+    if disturbed:
+        lines += ["", f"Taken while other processes were at work: {', '.join(disturbed).lower()}."]
     return "\n".join(lines) + "\n"
 
 

@@ -34,6 +34,8 @@ LIMIT = (
 ROWS, WIDTH, SIZE, GROUP, EVERY = 200_000, 3072, 256, 2048, 20
 BATCHES = -(-ROWS // SIZE)
 
+REMARKS = "The peers shuffle a stream through a buffer of 10,000 rows, 5 % of them, as Batchloom's window.\n"
+
 GOALS = [
     Goal("memory map", 0.75, least=True, who=f"{OURS}, blocks"),
     Goal("Parquet", 0.7, least=True, who=f"{OURS}, blocks"),
@@ -48,7 +50,7 @@ def run(effort: Effort, say: Callable[[str], None]) -> Result:
         rows = compare(
             [memory_map(folder / "rows.npy"), parquet(folder / "rows.parquet")], effort, say
         )
-    return Result(NAME, TITLE, LIMIT, rows, GOALS)
+    return Result(NAME, TITLE, LIMIT, rows, GOALS, REMARKS)
 
 
 def write(folder: Path) -> None:
