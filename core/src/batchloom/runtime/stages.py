@@ -85,6 +85,7 @@ class Stage:
         self._lots = 0
         self._waits = 0
         self._rests = False
+        self._tried = False
         self._vain = 0
         self._ticket = 0
         self._position = 0
@@ -243,12 +244,22 @@ class Stage:
             self._vain = 0
         cheap = done.seconds < CHEAP_SECONDS
         if self._pool and self._pool.may_wait and done.lot.count >= self._most > 1:
-            # As many batches as a lot may have, and nothing to win: threads would be in the way.
-            self._rests = done.seconds < REST_SECONDS * done.lot.count
+            self._let_rest(done)
         self._waits = self._waits + 1 if done.waited and cheap else 0
         if self._waits >= 3 and self._size < self._most:
             self._size = min(4 * self._size, self._most)
             self._waits = 0
+
+    def _let_rest(self, done: Work) -> None:
+        """Do without threads where as many batches as a lot may have are cheap: they would be in the way.
+
+        What a lot costs is known only where no other thread is at work: the first is tried out here.
+        """
+        if done.is_ours:
+            self._tried = True
+            self._rests = done.seconds < REST_SECONDS * done.lot.count
+        elif not self._tried:
+            self._rests = True
 
     def _learn(self, lot: Lot) -> None:
         """See which components most batches of a lot asked for: the next lots gather them beforehand."""

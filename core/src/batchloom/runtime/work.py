@@ -108,6 +108,8 @@ class Work:
 
     Attributes
     ----------
+    is_ours : bool
+        Whether the batches are prepared by the thread that takes them.
     done : list of Outcome or None
         What became of the batches so far; None for one that has to be prepared at its turn.
     """
@@ -132,7 +134,7 @@ class Work:
         self._ticket = first_ticket
         self._gathered = gathered
         self._unclaimed = threading.Lock()
-        self._is_ours = False
+        self.is_ours = False
         self._turns = Turns(self.monitor if may_wait else None)
         self._views = Views(preparation.state, preparation.run, self._turns, repeatable)
         self._reads: dict[int, Sequence[Read]] = {}
@@ -146,8 +148,8 @@ class Work:
     def begin_here(self) -> bool:
         """Have the batches prepared by the thread that takes them, unless somebody else has begun."""
         if self.claim():
-            self._is_ours = self.waited = True
-        return self._is_ours
+            self.is_ours = self.waited = True
+        return self.is_ours
 
     def run(self) -> None:
         """Prepare all batches of the lot, in a thread of a pool, unless somebody else does."""
@@ -213,7 +215,7 @@ class Work:
     def take(self, position: int) -> Outcome:
         """Give a batch its turn, and give it out once it is prepared."""
         self._turns.granted = position + 1
-        if self._is_ours or (not position and self.begin_here()):
+        if self.is_ours or (not position and self.begin_here()):
             began = time.perf_counter()
             outcome = self._attempt(position, None)
             self.seconds += time.perf_counter() - began
