@@ -23,8 +23,11 @@ from batchloom.runtime.work import Pool, Preparation, Work
 CHEAP_SECONDS = 5e-4
 """Work on a lot below this is hardly worth a hand-over between threads, which costs a tenth of it."""
 
-REST_SECONDS = 4e-6
-"""A batch that takes less is made sooner by who wants it than it is handed over."""
+REST_SECONDS = 2e-5
+"""A batch that takes less is made sooner by who wants it than by another thread of the interpreter."""
+
+MANY = 64
+"""From so many cheap batches in a lot on it is tried to do without threads."""
 
 VAIN_LOTS = 4
 """So many lots in a row that a pool gave back, and a stage no longer asks it."""
@@ -243,7 +246,7 @@ class Stage:
         else:
             self._vain = 0
         cheap = done.seconds < CHEAP_SECONDS
-        if self._pool and self._pool.may_wait and done.lot.count >= self._most > 1:
+        if self._pool and self._pool.may_wait and done.lot.count >= min(self._most, MANY) > 1:
             self._let_rest(done)
         self._waits = self._waits + 1 if done.waited and cheap else 0
         if self._waits >= 3 and self._size < self._most:
@@ -251,7 +254,7 @@ class Stage:
             self._waits = 0
 
     def _let_rest(self, done: Work) -> None:
-        """Do without threads where as many batches as a lot may have are cheap: they would be in the way.
+        """Do without threads where many batches together are cheap: threads would be in the way.
 
         What a lot costs is known only where no other thread is at work: the first is tried out here.
         """
