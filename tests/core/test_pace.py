@@ -98,7 +98,9 @@ def sizes(made: pace.Pace, each: Callable[[int], Any], lots: int) -> list[tuple[
 
 def test_lots_grow_without_a_pool() -> None:
     made = pace.Pace(None, 0, 6, may_rest=True)
-    assert sizes(made, lambda size: Done(size, 1.0), 5) == [(each, False) for each in (1, 2, 4, 6, 6)]
+    assert sizes(made, lambda size: Done(size, 1.0), 5) == [
+        (each, False) for each in (1, 2, 4, 6, 6)
+    ]
 
 
 def test_lots_grow_here_until_they_are_worth_a_hand_over() -> None:

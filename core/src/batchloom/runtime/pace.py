@@ -1,4 +1,4 @@
-"""Pace: how many batches a stage has prepared in one go, and whether by a pool or by the thread that wants them.
+"""Pace: how many batches a stage has prepared in one go, and whether by a pool or where they are wanted.
 
 A hand-over between threads costs as much as tens of small batches. So batches are handed over in lots that
 are worth it, and those that are made sooner than a thread would be woken are not handed over at all. What a
