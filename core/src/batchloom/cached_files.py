@@ -47,7 +47,7 @@ class Cache:
 class CachedFile:
     """An open file whose parts are read through the cache or around it.
 
-    Files are objects and not numbers here, so that one that Ctrl-C comes in between of is closed all the same.
+    Files are objects here, not numbers: one that Ctrl-C comes in between of is closed all the same.
 
     Parameters
     ----------
