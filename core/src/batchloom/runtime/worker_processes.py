@@ -27,9 +27,6 @@ from batchloom.runtime.worker import serve
 AT_ONCE = 2
 """So many errands a worker has at a time, so that it need not wait for the next one."""
 
-SMALL_BYTES = 4096
-"""A larger errand is only sent to a worker that waits for one: it might not fit into the connection."""
-
 LOOK_SECONDS = 0.5
 """How often a worker that says nothing is looked at."""
 
@@ -48,6 +45,7 @@ class Worker:
 
     Attributes
     ----------
+    number : int
     trips : deque of Trip
         What it was sent and has not answered, in this order.
     lost : bool
@@ -56,6 +54,7 @@ class Worker:
 
     def __init__(self, number: int, folder: str) -> None:
         context = multiprocessing.get_context("spawn")
+        self.number = number
         self.trips: deque[Trip] = deque()
         self.lost = False
         self._has_answered = False
@@ -71,9 +70,9 @@ class Worker:
         finally:
             theirs.close()
 
-    def takes(self, data: bytes) -> bool:
-        """Tell whether it can be sent something without a wait."""
-        most = AT_ONCE if len(data) <= SMALL_BYTES else 1
+    def takes(self, trip: Trip) -> bool:
+        """Tell whether it can be sent an errand without a wait."""
+        most = AT_ONCE if trip.is_small else 1
         return not self.lost and len(self.trips) < most
 
     def send(self, data: bytes) -> None:
@@ -139,10 +138,10 @@ class WorkerProcesses:
     def __init__(self, count: int, shipment: Shipment, depth: int) -> None:
         self._most = count
         self._shipment = shipment
-        self._slots = Slots(depth)
+        self._slots = Slots(depth, count)
         self._workers: list[Worker] = []
         self._readers: list[threading.Thread] = []
-        self._waiting: deque[tuple[Trip, bytes]] = deque()
+        self._waiting: deque[Trip] = deque()
         self._sending = threading.Lock()
         self._trouble: str | None = None
         self._closed = False
@@ -154,8 +153,7 @@ class WorkerProcesses:
         job.claim()
         if len(self._workers) < self._most:
             self._start()
-        trip = Trip(job, self._shipment, self._slots)
-        self._waiting.append((trip, pickle.dumps(trip.errand, protocol=5)))
+        self._waiting.append(Trip(job, self._shipment, self._slots))
         self._send()
 
     def close(self) -> None:
@@ -192,17 +190,17 @@ class WorkerProcesses:
         """Send workers what they have time for."""
         with self._sending:
             while self._waiting and self._trouble is None and not self._closed:
-                trip, data = self._waiting[0]
-                able = [each for each in self._workers if each.takes(data)]
+                trip = self._waiting[0]
+                able = [each for each in self._workers if each.takes(trip)]
                 if not able:
                     return
                 self._waiting.popleft()
                 chosen = min(able, key=lambda each: len(each.trips))
                 chosen.trips.append(trip)
-                chosen.send(data)
+                chosen.send(pickle.dumps(trip.errand(chosen.number), protocol=5))
         while self._trouble is not None and self._waiting:
             with contextlib.suppress(IndexError):  # another thread has taken it
-                self._waiting.popleft()[0].lost(self._trouble)
+                self._waiting.popleft().lost(self._trouble)
 
     def _read(self, worker: Worker) -> None:
         """Hand over what a worker sends, until it has ended."""
