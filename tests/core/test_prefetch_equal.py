@@ -14,7 +14,7 @@ import pytest
 from prefetch_steps import Items, SharedWalk, Walk, dataset, outcome, over
 
 from batchloom import B, Dataset, Pipeline, V
-from batchloom.runtime import stages
+from batchloom.runtime import pace, source
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -146,7 +146,9 @@ def test_batches_that_are_handed_over_together_change_nothing(
     """Batches are handed over together where they are cheap: here all of them count as cheap."""
     once = {**RUN, "n_epochs": 1}
     alone = outcome(make(), 2, **once)
-    monkeypatch.setattr(stages, "CHEAP_SECONDS", 100.0)
+    monkeypatch.setattr(pace, "CHEAP_SECONDS", 100.0)
+    monkeypatch.setattr(pace, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(source, "PORTION_BATCHES", 3)
     with ThreadPoolExecutor(2) as threads:
         executor = {"threads": None, "executor": threads, "processes": processes}[where]
         assert outcome(make(), 2, prefetch=3, executor=executor, **once) == alone

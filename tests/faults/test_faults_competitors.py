@@ -95,7 +95,7 @@ def test_a_template_of_training_and_one_of_predicting_are_added_and_linked() -> 
     predicting = Pipeline().init_variable("guesses", init_on_each_run=list)
     predicting = predicting.predict_model("clf", x="x", append_to="guesses")
     both = (training() + predicting) << pictures()
-    assert len(both.run(100, n_epochs=2).get_variable("guesses")) == 12
+    assert len(both.run(100, n_epochs=2, seed=1).get_variable("guesses")) == 12
     losses = both.get_variable("losses")
     assert losses[-1] < losses[1]  # before the first update there is no loss
 

@@ -478,11 +478,20 @@ def test_pipelines_made_at_random(which: str, processes: ProcessPoolExecutor) ->
 
 @pytest.mark.filterwarnings(*WARNINGS)
 @pytest.mark.usefixtures("ctrl_c_counts")
-@pytest.mark.parametrize("where", ["threads", "executor"])
-def test_ctrl_c_at_moments_of_a_small_run(where: str) -> None:
-    recipe = Recipe(Source(6), (("other lock", 0), ("predict static", 0), ("train static", 0)))
-    run = {"batch_size": 2, "shuffle": "nothing"}
-    p, moment = recipe.made(), 1
+@pytest.mark.parametrize(
+    ("where", "source"),
+    [
+        ("threads", Source(6)),
+        ("executor", Source(6)),
+        ("threads", Source(6, "mapped")),
+        ("threads", Source(6, "parquet")),
+    ],
+    ids=["threads", "executor", "mapped", "parquet"],
+)
+def test_ctrl_c_at_moments_of_a_small_run(where: str, source: Source) -> None:
+    steps = ("other lock", 0), ("predict static", 0), ("train static", 0)
+    run = {"batch_size": 2, "shuffle": "nothing" if source.kind == "plain" else "small blocks"}
+    p, moment = Recipe(source, steps).made(), 1
     with ThreadPoolExecutor(1) if where == "executor" else contextlib.nullcontext() as executor:
         ahead = {"prefetch": 2, "executor": executor}
         outcome(p, ("whole", 0), "look", **run, **ahead)  # imports, and the threads of the executor

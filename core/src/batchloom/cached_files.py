@@ -8,6 +8,7 @@ on the file is read around it.
 from __future__ import annotations
 
 import os
+from io import FileIO
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ NOT_WAITING = getattr(os, "RWF_NOWAIT", None)
 """Asks for what is in the cache, and for nothing else."""
 
 AROUND = getattr(os, "O_DIRECT", None)
-"""Opens a file for reading around the cache."""
+"""Has a file read around the cache."""
 
 
 class Cache:
@@ -35,7 +36,7 @@ class Cache:
         self.is_too_small = False
         self._first: int | None = None
 
-    def look(self, opened: int, offset: int) -> None:
+    def look(self, opened: FileIO, offset: int) -> None:
         """Note that a part is read through the cache, and see whether the first one is still there."""
         if self._first is None:
             self._first = offset
@@ -46,24 +47,21 @@ class Cache:
 class CachedFile:
     """An open file whose parts are read through the cache or around it.
 
+    Files are objects here, not numbers: one that Ctrl-C comes in between of is closed all the same.
+
     Parameters
     ----------
     path : str
-    opened : int
-        Its descriptor, which is closed with it.
+    opened : FileIO
+        Closed with this object.
     around : bool
         Whether to read around the cache, where the system can.
     """
 
-    def __init__(self, path: str, opened: int, around: bool) -> None:
+    def __init__(self, path: str, opened: FileIO, around: bool) -> None:
         self._opened = opened
         self._scratch = Buffers()
-        self._around = None
-        if around and AROUND is not None:
-            try:
-                self._around = os.open(path, os.O_RDONLY | AROUND)
-            except OSError:
-                pass  # not on this file system
+        self._around = _opened_around(path) if around else None
 
     def fill(self, rows: np.ndarray[Any, Any], offset: int) -> None:
         """Fill an array from a place in the file on.
@@ -76,7 +74,7 @@ class CachedFile:
         into: Any = rows.reshape(-1).view(np.uint8)
         done = 0 if self._around is None else self._read_around(into, offset)
         while done < rows.nbytes:
-            read = os.preadv(self._opened, [into[done:]], offset + done)
+            read = os.preadv(self._opened.fileno(), [into[done:]], offset + done)
             if not read:
                 missing = rows.nbytes - done
                 raise DataError(
@@ -86,13 +84,13 @@ class CachedFile:
 
     def announce(self, offset: int, size: int) -> None:
         """Have the system fetch a part that will be needed soon."""
-        os.posix_fadvise(self._opened, offset, size, os.POSIX_FADV_WILLNEED)
+        os.posix_fadvise(self._opened.fileno(), offset, size, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._opened)
+        self._opened.close()
         if self._around is not None:
-            os.close(self._around)
+            self._around.close()
 
     def _read_around(self, into: Any, offset: int) -> int:
         """Read whole pages around the cache; tell how much of what is wanted that was."""
@@ -101,7 +99,7 @@ class CachedFile:
         length = -(-(skip + into.size) // ALIGNMENT) * ALIGNMENT
         pages: Any = self._scratch.take((length,), np.dtype(np.uint8))
         try:
-            read = os.preadv(self._around, [pages], offset - skip)
+            read = os.preadv(self._around.fileno(), [pages], offset - skip)
         except OSError:
             return 0  # a disk of other pages: through the cache then
         found = max(0, min(read - skip, int(into.size)))
@@ -110,12 +108,26 @@ class CachedFile:
         return found
 
 
-def _is_gone(opened: int, offset: int) -> bool:
+def _opened_around(path: str) -> FileIO | None:
+    """Open a file for reading around the cache; None where that cannot be done."""
+    if AROUND is None:
+        return None
+    import fcntl
+
+    try:
+        opened = FileIO(path)
+        fcntl.fcntl(opened, fcntl.F_SETFL, fcntl.fcntl(opened, fcntl.F_GETFL) | AROUND)
+    except OSError:
+        return None  # not on this file system
+    return opened
+
+
+def _is_gone(opened: FileIO, offset: int) -> bool:
     """Tell whether the cache certainly does not hold a place of a file."""
     if NOT_WAITING is None:
         return False
     try:
-        os.preadv(opened, [bytearray(1)], offset, NOT_WAITING)
+        os.preadv(opened.fileno(), [bytearray(1)], offset, NOT_WAITING)
     except BlockingIOError:
         return True
     except OSError:

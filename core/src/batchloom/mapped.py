@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 from functools import cached_property
+from io import FileIO
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,11 @@ class MappedFile:
     def open(self, first: int) -> CachedFile | None:
         """Open it for reading, from a place on; None if what is there now is another file."""
         try:
-            opened = os.open(self.path, os.O_RDONLY)
+            opened = FileIO(self.path)
         except OSError:
             return None
-        if _identity(os.fstat(opened)) != self.identity:
-            os.close(opened)
+        if _identity(os.fstat(opened.fileno())) != self.identity:
+            opened.close()
             return None
         if self._cache is not None:
             self._cache.look(opened, self.offset + first)

@@ -24,6 +24,7 @@ from batchloom.runtime.compiled import Compiled
 from batchloom.runtime.operations import Operation, origin_of, traceback_taken
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.outcomes import Problem
+from batchloom.runtime.pace import Pace
 from batchloom.runtime.plan import compile_plan
 from batchloom.runtime.pools import acts_here, check_executor, depth_of, is_elsewhere, make_pool
 from batchloom.runtime.progress import Bar
@@ -266,6 +267,7 @@ class Run:
         """Chain the stages; a user's executor prepares batches of the first one only."""
         upstream: Source | Rebatcher = self._source
         stages: list[Stage] = []
+        sizes = [int(each.rebatch or self.options.batch_size) for each in self.plan.stages]
         for number, plan in enumerate(self.plan.stages):
             if stages:
                 assert plan.rebatch is not None
@@ -273,14 +275,16 @@ class Run:
                 upstream = Rebatcher(stages[-1], plan.rebatch, number, self.seed, made)
                 # Batches from a stage before cannot be made again, if an executor gives them back.
                 pool = pool if pool is not None and pool.may_wait else None
+            most = self._source.most if number == 0 else 1
+            # Of small batches, as many as make up what the stages after this one have ahead.
+            depth = depth_of(self.options) * -(-max(sizes[number:]) // sizes[number])
+            is_last = number + 1 == len(sizes)
             prepare, act = (self._compiled(each) for each in (plan.prepare, plan.act))
             stage = Stage(
                 upstream,
                 Preparation(prepare, self.state, self._monitor, pool is not None, self._seen),
                 act,
-                pool,
-                depth_of(self.options),
-                self._source.most if number == 0 else 1,
+                Pace(pool, depth, most, may_rest=is_last),
                 self._on_problem,
             )
             stages.append(stage)

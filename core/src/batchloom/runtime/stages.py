@@ -16,21 +16,10 @@ from batchloom.models.runs import enter_run, leave_run
 from batchloom.portion import Portion
 from batchloom.runtime.compiled import Compiled, Loop
 from batchloom.runtime.outcomes import Outcome, Problem
+from batchloom.runtime.pace import Pace
 from batchloom.runtime.source import EpochEnd, Lot, RunEnd, Supply, Upstream
 from batchloom.runtime.view import Views
-from batchloom.runtime.work import Pool, Preparation, Work
-
-CHEAP_SECONDS = 5e-4
-"""Work on a lot below this is hardly worth a hand-over between threads, which costs a tenth of it."""
-
-REST_SECONDS = 2e-5
-"""A batch that takes less is made sooner by who wants it than by another thread of the interpreter."""
-
-MANY = 64
-"""From so many cheap batches in a lot on it is tried to do without threads."""
-
-VAIN_LOTS = 4
-"""So many lots in a row that a pool gave back, and a stage no longer asks it."""
+from batchloom.runtime.work import Preparation, Work
 
 LEARN_LOTS = 256
 """After so many lots a stage looks anew at which components are used."""
@@ -47,12 +36,8 @@ class Stage:
     preparation : Preparation
     act : Compiled
         What is done in order, in the thread that runs the pipeline.
-    pool : Pool or None
-        None prepares each batch when it is asked for.
-    depth : int
-        How many lots are prepared ahead.
-    most : int
-        How many batches a lot may have.
+    pace : Pace
+        How many batches are prepared in one go, and by whom.
     on_problem : callable
         Raises what went wrong, or records it.
 
@@ -67,9 +52,7 @@ class Stage:
         upstream: Upstream,
         preparation: Preparation,
         act: Compiled,
-        pool: Pool | None,
-        depth: int,
-        most: int,
+        pace: Pace,
         on_problem: Callable[[Problem], None],
     ) -> None:
         self._upstream = upstream
@@ -78,18 +61,10 @@ class Stage:
         self._acts = bool(act.operations)
         self._all = preparation.steps.followed_by(act)
         self._views = Views(preparation.state, preparation.run)
-        self._pool = pool
-        self._depth = depth if pool is not None else 0
-        self._most = most
+        self._pace = pace
         self._on_problem = on_problem
-        # Of the next lot: the first batches are to be there soon, later ones share what a lot costs.
-        self._size = 1
         self._gathered: tuple[str, ...] = ()
         self._lots = 0
-        self._waits = 0
-        self._rests = False
-        self._tried = False
-        self._vain = 0
         self._ticket = 0
         self._position = 0
         self.done = 0
@@ -190,15 +165,16 @@ class Stage:
         """Give what comes next, and stays there until it is done."""
         self._fill()
         if not self._window:
-            self._admit(self._upstream.take(self._size))
+            self._admit(self._upstream.take(self._pace.size))
         return self._window[0]
 
     def _fill(self, begun: int = 0) -> None:
         """Have as many lots prepared ahead as there should be, besides the first, if that is given out."""
-        while len(self._window) < self._depth + min(begun, self._depth):
+        depth = self._pace.depth
+        while len(self._window) < depth + min(begun, depth):
             if self._window and isinstance(self._window[-1], RunEnd):
                 return
-            supply = self._upstream.ahead(self._size)
+            supply = self._upstream.ahead(self._pace.size)
             if supply is None:
                 return
             self._admit(supply)
@@ -207,12 +183,12 @@ class Stage:
         if isinstance(supply, (EpochEnd, RunEnd)):
             self._window.append(supply)
             return
-        pool = self._pool
+        pool = self._pace.pool
         may_wait = pool is None or pool.may_wait
         work = Work(supply, self._preparation, self._ticket, may_wait, self._gathered)
         self._ticket += supply.count
         self._window.append(work)
-        if pool is not None and not self._rests:
+        if pool is not None:
             pool.submit(work)
 
     def _outcome(self, head: Work) -> Outcome:
@@ -230,39 +206,9 @@ class Stage:
     def _finish(self, head: Work) -> None:
         self._window.popleft()
         self._position = 0
-        self._tune(head)
+        self._learn(head.lot)
+        self._pace.learn(head)
         self._fill()
-
-    def _tune(self, done: Work) -> None:
-        """Hand over more at a time where batches are cheap and still waited for; nothing in vain."""
-        self._learn(done.lot)
-        if self._pool is None:
-            self._size = min(2 * self._size, self._most)
-            return
-        if done.given_back == done.lot.count:
-            self._vain += 1
-            if self._vain == VAIN_LOTS:
-                self._pool, self._depth = None, 0
-        else:
-            self._vain = 0
-        cheap = done.seconds < CHEAP_SECONDS
-        if self._pool and self._pool.may_wait and done.lot.count >= min(self._most, MANY) > 1:
-            self._let_rest(done)
-        self._waits = self._waits + 1 if done.waited and cheap else 0
-        if self._waits >= 3 and self._size < self._most:
-            self._size = min(4 * self._size, self._most)
-            self._waits = 0
-
-    def _let_rest(self, done: Work) -> None:
-        """Do without threads where many batches together are cheap: threads would be in the way.
-
-        What a lot costs is known only where no other thread is at work: the first is tried out here.
-        """
-        if done.is_ours:
-            self._tried = True
-            self._rests = done.seconds < REST_SECONDS * done.lot.count
-        elif not self._tried:
-            self._rests = True
 
     def _learn(self, lot: Lot) -> None:
         """See which components most batches of a lot asked for: the next lots gather them beforehand."""
@@ -272,8 +218,7 @@ class Stage:
             self._gathered = tuple(dict.fromkeys([*self._gathered, *asked]))
         if self._lots % LEARN_LOTS == 0:
             self._gathered = ()
-            if self._pool is None:
-                self._size = 1  # the next lots are small, so that learning costs little
+            self._pace.begin_anew()  # so that learning costs little
 
     def _on_exception(self, exc: BaseException) -> None:
         self._on_problem(Problem(exc))

@@ -130,13 +130,13 @@ class Work:
         self.done: list[Outcome | None] = []
         self._prepare = preparation
         # What was done under a named lock cannot be done again: others may have passed it since.
-        repeatable = lot.repeatable and not preparation.locks
+        self._repeatable = lot.repeatable and not preparation.locks
         self._ticket = first_ticket
         self._gathered = gathered
         self._unclaimed = threading.Lock()
         self.is_ours = False
         self._turns = Turns(self.monitor if may_wait else None)
-        self._views = Views(preparation.state, preparation.run, self._turns, repeatable)
+        self._views = Views(preparation.state, preparation.run, self._turns, self._repeatable)
         self._reads: dict[int, Sequence[Read]] = {}
         self._began = 0.0
         self._was_elsewhere = False
@@ -149,6 +149,7 @@ class Work:
         """Have the batches prepared by the thread that takes them, unless somebody else has begun."""
         if self.claim():
             self.is_ours = self.waited = True
+            self._turns.monitor = None  # this thread grants the turns: it cannot wait for one
         return self.is_ours
 
     def run(self) -> None:
@@ -208,18 +209,24 @@ class Work:
         self.accept([Prepared(Problem(exc))] * missing, 0.0)
 
     def ready(self, position: int) -> bool:
-        """Tell whether a batch is prepared and can go on without its turn."""
+        """Tell whether a batch is prepared and can go on without its turn.
+
+        Those of a lot that was begun here are prepared when somebody asks: nobody else will.
+        """
+        if self.is_ours and self._repeatable and len(self.done) == position:
+            self.done.append(self._ahead(position))
         found = self.done[position] if len(self.done) > position else None
         return isinstance(found, Batch) and not self._reads_of(position)
 
     def take(self, position: int) -> Outcome:
         """Give a batch its turn, and give it out once it is prepared."""
         self._turns.granted = position + 1
-        if self.is_ours or (not position and self.begin_here()):
+        if len(self.done) <= position and (self.is_ours or (not position and self.begin_here())):
             began = time.perf_counter()
             outcome = self._attempt(position, None)
             self.seconds += time.perf_counter() - began
             assert outcome is not None
+            self.done.append(None)
             return outcome
         self.monitor.changed()
         if len(self.done) <= position:

@@ -1,0 +1,148 @@
+"""How many batches are prepared in one go, and by whom, as it shows in a run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batchloom import Batch, Dataset, action
+from batchloom.runtime import pace
+
+pytestmark = pytest.mark.timeout(60)
+
+COUNT = 4000
+
+
+class Told(Batch):
+    """Batches that tell which thread has prepared them."""
+
+    components = ("x",)
+
+    @action
+    def tell(self) -> Told:
+        self._thread = threading.current_thread()
+        return self
+
+    @action
+    def sleep(self, seconds: float, until: int = COUNT) -> Told:
+        if self.number < until:
+            time.sleep(seconds)
+        return self.tell()
+
+
+def made_here(batches: Any) -> np.ndarray:
+    """Tell of each batch whether the thread that wants it has prepared it."""
+    return np.array([each._thread is threading.current_thread() for each in batches])
+
+
+def over(count: int = COUNT) -> Any:
+    return Dataset(data={"x": np.arange(2.0 * count)}, batch_class=Told).p
+
+
+def test_cheap_batches_are_prepared_by_who_wants_them() -> None:
+    here = made_here(over().tell().gen_batch(2, prefetch=2))
+    assert here.size == COUNT
+    assert here.mean() > 0.9
+
+
+def test_batches_that_take_long_are_prepared_by_threads() -> None:
+    here = made_here(over(60).sleep(0.005).gen_batch(2, prefetch=2))
+    assert here.size == 60
+    assert here.mean() < 0.7
+
+
+def test_batches_that_have_become_cheap_are_no_longer_handed_over() -> None:
+    here = made_here(over().sleep(0.002, until=40).gen_batch(2, prefetch=2))
+    assert here[5:40].mean() < 0.7
+    assert here[COUNT // 2 :].mean() > 0.9
+
+
+def test_a_stage_before_another_one_goes_on_preparing_ahead() -> None:
+    """Where it did not, the batches of the stage after it would be made one at a time, by who wants them."""
+    batches = over(200).tell().rebatch(4).sleep(0.002).gen_batch(2, prefetch=2)
+    assert made_here(batches).mean() < 0.5
+
+
+class Done:
+    """What is known of a lot that is done."""
+
+    def __init__(self, count: int, each: float, waited: bool = True, given_back: int = 0) -> None:
+        self.lot = self
+        self.count = count
+        self.seconds = count * each
+        self.waited = waited
+        self.given_back = given_back
+
+
+class Threads:
+    may_wait = True
+
+
+class Elsewhere:
+    may_wait = False
+
+
+def sizes(made: pace.Pace, each: Callable[[int], Any], lots: int) -> list[tuple[int, bool]]:
+    """Give size and whether a pool is asked, lot by lot."""
+    found = []
+    for _ in range(lots):
+        found.append((made.size, made.pool is not None))
+        made.learn(each(made.size))
+    return found
+
+
+def test_lots_grow_without_a_pool() -> None:
+    made = pace.Pace(None, 0, 6, may_rest=True)
+    assert sizes(made, lambda size: Done(size, 1.0), 5) == [
+        (each, False) for each in (1, 2, 4, 6, 6)
+    ]
+
+
+def test_lots_grow_here_until_they_are_worth_a_hand_over() -> None:
+    made = pace.Pace(Threads(), 2, 512, may_rest=True)  # type: ignore[arg-type]
+    found = sizes(made, lambda size: Done(size, 1e-4), 8)
+    assert found == [(1, True), (4, False), (16, False), (16, False), *[(16, True)] * 4]
+    assert made.depth == 2
+
+
+def test_threads_rest_from_cheap_lots_however_many_batches_they_have() -> None:
+    made = pace.Pace(Threads(), 2, 64, may_rest=True)  # type: ignore[arg-type]
+    found = sizes(made, lambda size: Done(size, 1e-5), 9)
+    assert found == [(1, True), (4, False), (16, False), *[(64, False)] * 6]
+    assert made.depth == 0
+
+
+def test_large_lots_that_are_cheap_are_handed_over_where_they_cannot_grow() -> None:
+    made = pace.Pace(Threads(), 2, 1, may_rest=True)  # type: ignore[arg-type]
+    assert sizes(made, lambda size: Done(size, 1e-6), 9) == [(1, True)] * 9
+
+
+def test_one_slow_lot_brings_no_threads_back() -> None:
+    made = pace.Pace(Threads(), 2, 64, may_rest=True)  # type: ignore[arg-type]
+    sizes(made, lambda size: Done(size, 1e-6), 9)
+    made.learn(Done(64, 1e-3))  # type: ignore[arg-type]
+    assert sizes(made, lambda size: Done(size, 1e-6), 4) == [(64, False)] * 4
+
+
+def test_nothing_rests_that_others_want_ahead() -> None:
+    made = pace.Pace(Threads(), 2, 512, may_rest=False)  # type: ignore[arg-type]
+    found = sizes(made, lambda size: Done(size, 1e-6), 9)
+    assert found == [*[(1, True)] * 3, *[(4, True)] * 3, *[(16, True)] * 3]
+
+
+def test_lots_of_processes_stay_small_unless_they_are_waited_for() -> None:
+    made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
+    assert sizes(made, lambda size: Done(size, 1e-6, waited=False), 9) == [(1, True)] * 9
+    assert sizes(made, lambda size: Done(size, 1e-6), 4)[-1] == (4, True)
+
+
+def test_a_pool_that_gives_all_batches_back_is_no_longer_asked() -> None:
+    made = pace.Pace(Threads(), 2, 1, may_rest=True)  # type: ignore[arg-type]
+    found = sizes(made, lambda size: Done(size, 1.0, given_back=size), 6)
+    assert found == [*[(1, True)] * pace.VAIN_LOTS, (1, False), (1, False)]
+    assert made.depth == 0
