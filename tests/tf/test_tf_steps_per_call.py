@@ -211,7 +211,9 @@ def test_a_batch_that_fails_is_named_and_what_follows_it_is_not_learned(keras):
         notes = "\n".join(info.value.__notes__)
         assert "batch 6 of epoch 0" in notes
         assert ("number 2 of 5" in notes) == (steps == 5)
-        assert ("learned from: batch 5, but what was asked of them is lost" in notes) == (steps == 5)
+        assert ("learned from: batch 5, but what was asked of them is lost" in notes) == (
+            steps == 5
+        )
         assert ("not learned from yet: batch 7, 8, 9" in notes) == (steps == 5)
     assert_same(state_of(pipelines[1]), state_of(pipelines[0]))
     # What the call that failed would have given is lost with it.
