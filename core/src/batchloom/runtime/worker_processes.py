@@ -225,7 +225,11 @@ class WorkerProcesses:
                 worker.stop(deadline)
             self._busy.set()
             thread = self._substitute
-            if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            if (
+                thread is not None
+                and thread.is_alive()
+                and thread is not threading.current_thread()
+            ):
                 thread.join(JOIN_SECONDS)
         except BaseException:
             for worker in self._workers:
