@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from batchloom import Batch, Dataset, action
 from batchloom.errors import DataError, DefinitionError
+from batchloom.models import BaseModel
 
 
 def backwards(order: np.ndarray) -> np.ndarray:
@@ -244,3 +247,31 @@ def test_a_batch_sees_the_run_that_it_belongs_to(prefetch: int) -> None:
         assert (set(batch.seen), set(batch.size_of_run)) == ({7}, {2})
     for batch in second:
         assert (set(batch.seen), set(batch.size_of_run)) == ({8}, {5})
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_no_batch_is_held_while_models_learn_at_the_end_of_an_epoch(prefetch: int) -> None:
+    """They may need the memory; only who iterates gets the last batch after that."""
+    batches: weakref.WeakSet[Batch] = weakref.WeakSet()
+    held: list[int] = []
+
+    class Learns(BaseModel):
+        def _build(self, **kwargs: object) -> None: ...
+
+        def _train(self, x: object, batch: Batch | None = None) -> None:
+            assert batch is not None
+            batches.add(batch)
+
+        def _predict(self, x: object) -> None: ...
+
+        def _end_epoch(self, epoch: int, last: bool) -> None:
+            held.append(len(batches))
+
+    pipeline = dataset().p.init_model("dynamic", Learns, "m").train_model("m", x="x")
+    gc.collect()
+    gc.disable()
+    try:
+        pipeline.run(3, n_epochs=2, prefetch=prefetch)
+    finally:
+        gc.enable()
+    assert held == [0, 0]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from batchloom import Batch, Dataset, action
-from batchloom.runtime import pace
+from batchloom.runtime import pace, source
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -71,12 +71,20 @@ def test_a_stage_before_another_one_goes_on_preparing_ahead() -> None:
 class Done:
     """What is known of a lot that is done."""
 
-    def __init__(self, count: int, each: float, waited: bool = True, given_back: int = 0) -> None:
+    def __init__(
+        self,
+        count: int,
+        each: float,
+        waited: bool = True,
+        given_back: int = 0,
+        shipped: int = 0,
+    ) -> None:
         self.lot = self
         self.count = count
         self.seconds = count * each
         self.waited = waited
         self.given_back = given_back
+        self.shipped = shipped
 
 
 class Threads:
@@ -139,6 +147,13 @@ def test_lots_of_processes_stay_small_unless_they_are_waited_for() -> None:
     made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
     assert sizes(made, lambda size: Done(size, 1e-6, waited=False), 9) == [(1, True)] * 9
     assert sizes(made, lambda size: Done(size, 1e-6), 4)[-1] == (4, True)
+
+
+def test_lots_of_processes_do_not_grow_beyond_the_memory_that_is_used_ahead() -> None:
+    made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
+    each = source.AHEAD_BYTES // 20
+    found = sizes(made, lambda size: Done(size, 1e-6, shipped=size * each), 12)
+    assert found == [*[(1, True)] * 3, *[(4, True)] * 3, *[(16, True)] * 6]
 
 
 def test_a_pool_that_gives_all_batches_back_is_no_longer_asked() -> None:

@@ -130,6 +130,30 @@ def test_slots_are_used_again(executor: ProcessPoolExecutor) -> None:
     assert len(places) < 20
 
 
+def test_a_worker_gets_slots_that_it_has_written_to() -> None:
+    """To map a slot costs a worker ten times as much as to fill it."""
+    made = slots.Slots(4, workers=2)
+    first, second = [made.take(each) for each in (0, 1)]
+    assert first and second and first is not second
+    for slot in (first, second):
+        made.lend(slot, [])  # nothing is lent, so that it comes back at once
+    assert [made.take(each) for each in (0, 1)] == [first, second]
+    made.close()
+
+
+def test_a_worker_gets_one_of_another_before_more_than_one_for_each_are_free() -> None:
+    made = slots.Slots(4, workers=2)
+    taken = [made.take(0) for _ in range(3)]
+    for slot in taken:
+        assert slot
+        made.lend(slot, [])
+    found = [made.take(1) for _ in range(3)]
+    assert found[:2] == taken[:0:-1]
+    assert found[2] not in taken
+    assert made.take(0) is taken[0]
+    made.close()
+
+
 def test_slots_grow(executor: ProcessPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "SLOT_BYTES", 1 << 16)
     inside = []

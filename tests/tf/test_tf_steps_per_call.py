@@ -211,10 +211,49 @@ def test_a_batch_that_fails_is_named_and_what_follows_it_is_not_learned(keras):
         notes = "\n".join(info.value.__notes__)
         assert "batch 6 of epoch 0" in notes
         assert ("number 2 of 5" in notes) == (steps == 5)
+        assert ("learned from: batch 5, but what was asked of them is lost" in notes) == (
+            steps == 5
+        )
+        assert ("not learned from yet: batch 7, 8, 9" in notes) == (steps == 5)
     assert_same(state_of(pipelines[1]), state_of(pipelines[0]))
     # What the call that failed would have given is lost with it.
     assert len(pipelines[0].get_variable("losses")) == 6
     assert pipelines[1].get_variable("losses") == pipelines[0].get_variable("losses")[:5]
+
+
+def test_what_fails_after_the_training_says_that_all_was_learned_from(keras):
+    class Upto(keras.layers.Layer):
+        """As many columns as the largest value says: no two such outputs fit into one array."""
+
+        def call(self, x):
+            return x[:, : keras.ops.cast(keras.ops.max(x), "int32")]
+
+    class Total(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.sum(x, axis=1, keepdims=True)
+
+    x = np.ones((8, 3), "f")
+    x[6, 0] = 2
+
+    def pipeline(output, steps):
+        layers = [Upto(name="upto"), Total(), keras.layers.Dense(1)]
+        given = {"layers": layers, "loss": "mse", "optimizer": "sgd", "steps_per_call": steps}
+        steps = (
+            Pipeline()
+            .init_variable("found", init_on_each_run=list)
+            .init_model("dynamic", "tf/Sequential", "net", config={**given, "seed": 1})
+            .train_model("net", x="x", y="y", output=output, append_to="found")
+        )
+        return steps << Dataset(data={"x": x, "y": x[:, 0]})
+
+    many, one = pipeline("upto", 2), pipeline("loss", 1).run(2)
+    with pytest.raises(Exception, match="shape") as info:
+        many.run(2)
+    notes = "\n".join(info.value.__notes__)
+    assert "the 2 trained on in one call (steps_per_call=2) were all learned from" in notes
+    assert "learned from: batch 2, 3, but what was asked of them is lost" in notes
+    assert [found.shape for found in many.get_variable("found")] == [(2, 1), (2, 1)]
+    assert_same(state_of(many), state_of(one))
 
 
 def test_batches_that_fail_can_be_skipped(keras):

@@ -126,7 +126,7 @@ class Pipeline(Builder):
             raise DefinitionError(
                 "run(n_epochs=None) would never end: iterate with gen_batch or next_batch"
             )
-        for batch in self._batches(chosen):
+        for batch in self._batches(chosen, shown=False):
             del batch  # or it would be kept while the next one is made
         return self
 
@@ -296,12 +296,12 @@ class Pipeline(Builder):
             )
         return RunOptions.gather(self._definition.run_options, batch_size, given, method)
 
-    def _batches(self, options: RunOptions) -> Iterator[Batch]:
+    def _batches(self, options: RunOptions, shown: bool = True) -> Iterator[Batch]:
         from batchloom.runtime.run import Run
 
         checks.check_definition(self._definition)
         checks.check_complete(self._definition)
-        run = Run(self._definition, self._state, options)
+        run = Run(self._definition, self._state, options, shown)
         if run.is_empty and len(self._dataset_of()) > 0:
             warnings.warn(
                 f"drop_last=True leaves no batch: batch_size={options.batch_size} is more than the "

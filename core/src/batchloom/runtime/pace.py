@@ -7,6 +7,7 @@ batch costs is measured where no other thread is at work: threads of one interpr
 
 from __future__ import annotations
 
+from batchloom.runtime.source import AHEAD_BYTES
 from batchloom.runtime.work import Pool, Work
 
 CHEAP_SECONDS = 5e-4
@@ -14,6 +15,9 @@ CHEAP_SECONDS = 5e-4
 
 REST_SECONDS = 2e-5
 """A batch that takes less is made sooner by who wants it than by another thread of the interpreter."""
+
+GROWTH = 4
+"""So many times as many batches the next lots have, where that is worth it."""
 
 VAIN_LOTS = 4
 """So many lots in a row that a pool gave back, and it is no longer asked."""
@@ -95,7 +99,9 @@ class Pace:
         self._vain = self._vain + 1 if done.given_back == done.lot.count else 0
         if self._vain == VAIN_LOTS:
             self._pool = None
-        if not (done.waited and done.seconds < CHEAP_SECONDS and self.size < self._most):
+        # What a process sends back costs by the byte, the more so where the processor's cache is too small.
+        is_cheap = done.seconds < CHEAP_SECONDS and GROWTH * done.shipped <= AHEAD_BYTES
+        if not (done.waited and is_cheap and self.size < self._most):
             self._in_a_row = 0
         elif self._may_rest:
             self._rests, self._in_a_row = True, 0
@@ -106,4 +112,4 @@ class Pace:
                 self._grow()
 
     def _grow(self) -> None:
-        self.size = min(4 * self.size, self._most)
+        self.size = min(GROWTH * self.size, self._most)

@@ -9,9 +9,12 @@ from batchloom.portion import Portion
 from batchloom.runtime.ahead import Monitor
 from batchloom.runtime.outcomes import Sent
 from batchloom.runtime.pools import ExecutorPool, lost, named
-from batchloom.runtime.shipping import Parcel, Shipment, run_errand, unpacked
-from batchloom.runtime.slots import Slots
+from batchloom.runtime.shipping import Errand, Parcel, Shipment, run_errand, unpacked
+from batchloom.runtime.slots import Slot, Slots
 from batchloom.runtime.work import Work
+
+SMALL_BYTES = 4096
+"""An errand with more positions than this might not fit into a connection."""
 
 
 class Trip:
@@ -32,14 +35,26 @@ class Trip:
         self._portion = job.lot
         self._shipment = shipment
         self._slots = slots
-        self._slot = None if slots is None else slots.take()
-        self.errand = shipment.errand(job.lot, self._slot)
+        self._slot: Slot | None = None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its errand is a few numbers, and no long list of positions."""
+        positions = None if self._portion.rows is None else self._portion.rows.positions
+        return positions is None or positions.nbytes <= SMALL_BYTES
+
+    def errand(self, worker: int = 0) -> Errand:
+        """Make the errand for a worker, with a place for what comes back."""
+        if self._slots is not None:
+            self._slot = self._slots.take(worker)
+        return self._shipment.errand(self._portion, self._slot)
 
     def back(self, parcel: Parcel) -> None:
         """Hand over what a worker sent."""
         try:
             sent = self._unpacked(parcel)
-            self._job.accept([self._shipment.received(each) for each in sent], parcel.seconds)
+            prepared = [self._shipment.received(each) for each in sent]
+            self._job.accept(prepared, parcel.seconds, parcel.wanted)
         except BaseException as exc:
             self._job.refuse(lost(self._job, exc))
 
@@ -80,7 +95,7 @@ class ProcessPool(ExecutorPool):
         job.claim()
         trip = Trip(job, self._shipment, self._slots)
         try:
-            future = self._executor.submit(run_errand, trip.errand)
+            future = self._executor.submit(run_errand, trip.errand())
         except Exception as exc:
             trip.failed(exc)
             return

@@ -65,9 +65,13 @@ class Run:
     state : State
         Of the pipeline object that runs.
     options : RunOptions
+    shown : bool
+        Whether anybody looks at the batches.
     """
 
-    def __init__(self, definition: Definition, state: State, options: RunOptions) -> None:
+    def __init__(
+        self, definition: Definition, state: State, options: RunOptions, shown: bool = True
+    ) -> None:
         assert definition.dataset is not None
         check_executor(options.executor)
         if (
@@ -89,6 +93,7 @@ class Run:
         if options.checkpoint is not None:
             self._find_checkpoint(options.checkpoint)
         self._place = Place() if self._restored is None else self._restored.place
+        self._shown = shown or self._checkpoints is not None
         state.import_models()
         ahead = depth_of(options) > 0
         acts = acts_here(options.executor)
@@ -175,6 +180,8 @@ class Run:
         item = stage.take()
         if not isinstance(item, Batch):
             return item, self._end_epoch(item)
+        if not self._shown:  # the batch can go before models learn, who may need the memory
+            return item, False
         # What the end of an epoch does is done before its last batch is given out, so that
         # who counts batches finds everything done after the last one.
         return item, stage.at_epoch_end() and self._end_epoch(stage.take())

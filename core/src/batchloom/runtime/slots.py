@@ -7,6 +7,7 @@ there is no such thing, or no slot is free, arrays are pickled with the rest.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import pickle
@@ -55,9 +56,15 @@ class Slot:
     ----------
     size : int
         In bytes.
+
+    Attributes
+    ----------
+    worker : int
+        Who wrote to it last.
     """
 
     def __init__(self, size: int) -> None:
+        self.worker = 0
         self._file = os.memfd_create("batchloom-slot", os.MFD_CLOEXEC)
         try:
             os.ftruncate(self._file, size)
@@ -99,9 +106,12 @@ class Slots:
     ----------
     depth : int
         How many errands are under way, or done and not asked for yet.
+    workers : int, default 1
+        How many processes write to them, where it is known which of them does an errand.
     """
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, workers: int = 1) -> None:
+        self._workers = workers
         self._most_lent = depth + KEPT
         self._most = depth + self._most_lent if AVAILABLE else 0
         self._size = SLOT_BYTES
@@ -111,10 +121,15 @@ class Slots:
         self._lent: set[Slot] = set()
         self._known: set[Slot] = set()
 
-    def take(self) -> Slot | None:
-        """Take a slot for an errand, if there is one."""
-        while slot := self._pop():
+    def take(self, worker: int = 0) -> Slot | None:
+        """Take a slot for an errand of a worker, if there is one.
+
+        It gets one that it has written to before, if it can: memory that it has not mapped yet costs it ten
+        times as much to fill.
+        """
+        while slot := self._choose(worker):
             if slot.address.size >= self._size:
+                slot.worker = worker
                 return slot
             self._close(slot, unused=True)
         if len(self._known) >= self._most or self._closed:
@@ -124,6 +139,7 @@ class Slots:
         except OSError:  # no memory, or no files
             self._most = len(self._known)
             return None
+        slot.worker = worker
         self._known.add(slot)
         return slot
 
@@ -166,6 +182,17 @@ class Slots:
         del _leases[slot]
         self._lent.discard(slot)
         self._free_again(slot)
+
+    def _choose(self, worker: int) -> Slot | None:
+        """Give a free slot of the worker's, or of another one where there are enough for all."""
+        free = self._free[::-1]  # what was used last may still be in the processor's cache
+        own = [each for each in free if each.worker == worker]
+        enough = len(free) >= self._workers or len(self._known) >= self._most
+        for slot in own or (free if enough else ()):
+            with contextlib.suppress(ValueError):  # another thread has taken it
+                self._free.remove(slot)
+                return slot
+        return None
 
     def _pop(self) -> Slot | None:
         try:

@@ -110,6 +110,10 @@ class Work:
     ----------
     is_ours : bool
         Whether the batches are prepared by the thread that takes them.
+    wait_until : callable
+        Waits until something holds: on the monitor, unless who does the work has a better way.
+    shipped : int
+        How many bytes of large arrays came back from another process.
     done : list of Outcome or None
         What became of the batches so far; None for one that has to be prepared at its turn.
     """
@@ -124,9 +128,11 @@ class Work:
     ) -> None:
         self.lot = lot
         self.monitor = preparation.monitor
+        self.wait_until = self.monitor.wait_until
         self.seconds = 0.0
         self.waited = False
         self.given_back = 0
+        self.shipped = 0
         self.done: list[Outcome | None] = []
         self._prepare = preparation
         # What was done under a named lock cannot be done again: others may have passed it since.
@@ -194,9 +200,9 @@ class Work:
             raise RunCancelledError(self.monitor)
         self._finish(self._outcome_of(exc, self._views.opened.get(len(self.done))))
 
-    def accept(self, prepared: Sequence[Prepared], seconds: float) -> None:
+    def accept(self, prepared: Sequence[Prepared], seconds: float, shipped: int = 0) -> None:
         """Take over what another process has prepared."""
-        self.seconds = seconds
+        self.seconds, self.shipped = seconds, shipped
         self._was_elsewhere = True
         first = len(self.done)
         self._reads |= {first + at: each.reads for at, each in enumerate(prepared) if each.reads}
@@ -231,7 +237,7 @@ class Work:
         self.monitor.changed()
         if len(self.done) <= position:
             self.waited = True
-            self.monitor.wait_until(lambda: len(self.done) > position)
+            self.wait_until(lambda: len(self.done) > position)
         found, self.done[position] = self.done[position], None
         if found is None or not self._settles(position):
             return self._again(position)

@@ -54,7 +54,7 @@ def loop(step: Any, begun: Any) -> Callable[..., Values]:
     step : concrete function
         It may have been compiled by XLA; the loop is not.
     begun : tf.Variable
-        Holds the number of the batch that the loop has come to.
+        Counts the batches that the loop has begun with, and one more when it is through.
     """
     outputs = step.structured_outputs
 
@@ -66,7 +66,7 @@ def loop(step: Any, begun: Any) -> Callable[..., Values]:
         ]
 
         def body(number: Any, kept: Any) -> Any:
-            with tf.control_dependencies([begun.assign(number)]):
+            with tf.control_dependencies([begun.assign_add(1)]):
                 values = step(*(stack[number] for stack in stacks))
             place = tf.cast(number, tf.int32)
             flat = tf.nest.flatten(values)
@@ -76,6 +76,7 @@ def loop(step: Any, begun: Any) -> Callable[..., Values]:
         _, kept = tf.while_loop(
             lambda number, _: number < count, body, (first, kept), parallel_iterations=1
         )
+        begun.assign_add(1)
         return tf.nest.pack_sequence_as(outputs, [each.stack() for each in kept])
 
     single = step.structured_input_signature[0]

@@ -27,7 +27,7 @@ from batchloom_tf.outputs import Request
 from batchloom_tf.settings import dtype_policy, seed_of_name, seeded
 from batchloom_tf.signature import Signature
 from batchloom_tf.steps import Checked, Steps
-from batchloom_tf.waiting import Entry, Waiting, batch_label
+from batchloom_tf.waiting import Entry, Place, Waiting
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
@@ -194,7 +194,7 @@ class KerasModel(BaseModel):
         assert self._steps is not None
         self._steps.several(checked.key)  # what cannot be compiled is refused with nothing lost
         output = LateOutput(self._finish) if request.names else None
-        self._waiting.add(checked, Entry(request, output, rows, batch_label(batch)))
+        self._waiting.add(checked, Entry(request, output, rows, Place.of(batch)))
         self.predict_is_thread_safe = False  # a prediction has to train first
         if self._waiting.is_full:
             self._train_waiting()

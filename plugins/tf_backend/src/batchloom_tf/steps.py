@@ -61,6 +61,9 @@ class Steps:
     ----------
     traces : int
         How often a step was traced. A second batch of another length adds none.
+    learned : int
+        How many batches were learned from in the last call of `train_several`, if it failed: those before
+        the one that failed, or all of them if it was not their training.
     """
 
     def __init__(self, network: Any, signature: Signature, check_finite: bool = True) -> None:
@@ -73,7 +76,10 @@ class Steps:
         self._compiled: dict[Any, Callable[..., Values]] = {}
         self._metrics: dict[Any, tuple[str, ...]] = {}
         self._lock = threading.RLock()
+        # It only grows: setting it back would take a call of its own, as long as a batch's Python.
         self._begun = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self._begun_before = 0
+        self.learned = 0
 
     def check(self, feed: Feed, names: tuple[str, ...], with_logs: bool = False) -> Checked:
         """Make a batch ready for training, and compile its step if it is the first of its kind.
@@ -128,10 +134,17 @@ class Steps:
             For each batch.
         """
         count = len(stacks[0])
-        self._begun.assign(0)
+        self.learned = 0
         if count == 1:
             return [self._step(key)(*(own_tensor(stack[0]) for stack in stacks))]
-        values = to_numpy(self.several(key)(*map(own_tensor, stacks)))
+        try:
+            values = to_numpy(self.several(key)(*map(own_tensor, stacks)))
+        except BaseException:
+            begun = int(self._begun)
+            self.learned = max(begun - self._begun_before - 1, 0)
+            self._begun_before = begun
+            raise
+        self._begun_before += count + 1
         return [_part(values, number) for number in range(count)]
 
     def several(self, key: Any) -> Callable[..., Values]:
@@ -140,11 +153,6 @@ class Steps:
         return self._compiled.get(name) or self._compile(
             name, lambda: loop(self._step(key), self._begun)
         )
-
-    @property
-    def begun(self) -> int:
-        """Which batch the last call of `train_several` came to, counted from 0."""
-        return int(self._begun)
 
     def predict(self, feed: Feed, names: tuple[str, ...]) -> Values:
         """Run the network forward; safe in several threads."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,23 @@ from batchloom.models import LateOutput
 from batchloom_tf.graph import Values
 from batchloom_tf.outputs import Request
 from batchloom_tf.steps import Checked, Steps
+
+
+class Place(NamedTuple):
+    """Which batch of a run one is: what an error says of it when it is long gone."""
+
+    number: int
+    epoch: int
+    indices: Any
+
+    @classmethod
+    def of(cls, batch: Any) -> Place | None:
+        """Note it of a batch; one that came without a pipeline has no place."""
+        return None if batch is None else cls(batch.number, batch.epoch, batch.indices[:3])
+
+    def __str__(self) -> str:
+        shown = ", ".join(map(str, self.indices))
+        return f"batch {self.number} of epoch {self.epoch}, first indices [{shown}]"
 
 
 @dataclass(frozen=True)
@@ -25,14 +42,14 @@ class Entry:
     output : LateOutput or None
         Where that goes; None if nothing was asked.
     rows : int
-    label : str
-        How an error calls the batch.
+    place : Place or None
+        Which batch it is; None for one that came without a pipeline.
     """
 
     request: Request
     output: LateOutput | None
     rows: int
-    label: str
+    place: Place | None
 
     def give(self, values: Values) -> None:
         """Hand out what was asked of the batch."""
@@ -98,7 +115,7 @@ class Waiting:
             stacks = [stack[: len(entries)] for stack in self._stacks]
             values = steps.train_several(kind[0], stacks)
         except Exception as exc:
-            failed = steps.begun
+            failed = steps.learned
             exc.add_note(self._note(entries, failed))
             self._keep(entries, failed, kind)
             raise
@@ -122,19 +139,27 @@ class Waiting:
         self._stacks = [np.roll(stack, -failed - 1, axis=0) for stack in self._stacks]
 
     def _note(self, entries: Sequence[Entry], failed: int) -> str:
-        return (
-            f"{entries[failed].label} failed, number {failed + 1} of {len(entries)} trained on in one call "
-            f"(steps_per_call={self.most}): those before it were learned from, their outputs are lost, and "
-            f"{len(entries) - failed - 1} after it were not learned from yet"
-        )
+        together = f"{len(entries)} trained on in one call (steps_per_call={self.most})"
+        if failed == len(entries):
+            parts = [f"the {together} were all learned from before this"]
+        else:
+            place = entries[failed].place or "a batch"
+            parts = [f"{place} failed, number {failed + 1} of {together}, and was not learned from"]
+        if before := entries[:failed]:
+            lost = ", but what was asked of them is lost" if any(e.output for e in before) else ""
+            parts.append(f"learned from: {_numbers(before)}{lost}")
+        if after := entries[failed + 1 :]:
+            parts.append(f"not learned from yet: {_numbers(after)}")
+        return "; ".join(parts)
 
 
-def batch_label(batch: Any) -> str:
-    """How an error calls a batch that is long gone; one that came without a pipeline has no number."""
-    if batch is None:
-        return "a batch"
-    shown = ", ".join(map(str, batch.indices[:3]))
-    return f"batch {batch.number} of epoch {batch.epoch}, first indices [{shown}],"
+def _numbers(entries: Sequence[Entry]) -> str:
+    """Name batches by their numbers, and count those that have none."""
+    numbers = [str(each.place.number) for each in entries if each.place is not None]
+    if not numbers:
+        return f"{len(entries)} without a number"
+    nameless = len(entries) - len(numbers)
+    return f"batch {', '.join(numbers)}" + (f" and {nameless} without a number" if nameless else "")
 
 
 def _kind(batch: Checked) -> Any:

@@ -11,6 +11,7 @@ from batchloom.errors import ModelInputError
 from batchloom_xgboost.asked import HISTORY, check_asked, pick
 from batchloom_xgboost.boosting import History, boost
 from batchloom_xgboost.classes import Classes
+from batchloom_xgboost.freed import give_back
 from batchloom_xgboost.learned import Learned, Task
 from batchloom_xgboost.matrix import MatrixBuilder
 from batchloom_xgboost.pages import Gathered, Pages
@@ -154,6 +155,7 @@ class Collect:
         if not external:
             self._training.drop()
             self._held_out.drop()
+        give_back()
         try:
             booster, history = boost(
                 parameters,
