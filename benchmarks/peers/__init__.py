@@ -39,3 +39,10 @@ def column(batch: Any, at: int, name: str) -> Any:
     if isinstance(batch, Mapping):
         return batch[name]
     return batch[at] if isinstance(batch, (tuple, list)) else getattr(batch, name)
+
+
+def cells_as_array(cells: Any, width: int) -> np.ndarray:
+    """A view of an Arrow column of bytes, or a copy of one that is in pieces."""
+    cells = cells.combine_chunks()
+    flat = np.frombuffer(cells.buffers()[1], np.uint8)
+    return flat[cells.offset * width :][: len(cells) * width].reshape(-1, width)

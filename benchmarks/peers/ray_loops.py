@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import Columns, Work, nothing
+from benchmarks.peers import Columns, Work, cells_as_array, nothing
 
 PACKAGE = "ray"
 BUFFER = 10_000
@@ -83,9 +83,7 @@ def from_parquet(path: str, name: str, width: int, size: int) -> Callable[[], It
             batch_size=size, batch_format="pyarrow", local_shuffle_buffer_size=BUFFER,
             local_shuffle_seed=1,
         ):  # fmt: skip
-            cells = batch.column(name).combine_chunks()
-            flat = np.frombuffer(cells.buffers()[1], np.uint8)
-            yield flat[cells.offset * width :][: len(cells) * width].reshape(-1, width)
+            yield cells_as_array(batch.column(name), width)
 
     return batches
 
