@@ -1,6 +1,7 @@
 """Checkpoints: a run that was stopped goes on with the result that it would have had."""
 
 import datetime
+import itertools
 import signal
 import subprocess
 import sys
@@ -388,25 +389,28 @@ def test_failures_are_remembered(tmp_path):
     class Bad(Exception):  # noqa: N818
         pass
 
-    def run(stop):
-        def check(x):
-            if stop and len(seen) == 5:
-                raise KeyboardInterrupt
-            seen.append(1)
-            if len(seen) == 2:
-                raise Bad("no good")
-            return x
+    calls = itertools.count()
 
-        seen = []
+    def check(x):
+        call = next(calls)
+        if call in (5, 7):
+            raise KeyboardInterrupt
+        if call == 1:
+            raise Bad("no good")
+        return x
+
+    def run():
         return dataset.p.apply(check, "x").run(
             10, on_error="skip", checkpoint=tmp_path, checkpoint_every=1
         )
 
-    with pytest.raises(KeyboardInterrupt):
-        run(stop=True)
-    failure = run(stop=False).failures[0]
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    (failure,) = run().failures
     assert (failure.epoch, failure.number) == (0, 1)
-    assert "Bad: no good" in str(failure.exception)
+    assert str(failure.exception) == failure.reason == "Bad: no good"
+    assert repr(failure).endswith(": Bad: no good>")
 
 
 @pytest.mark.parametrize(

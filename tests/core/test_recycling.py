@@ -63,9 +63,9 @@ def test_memory_that_is_too_small_is_not_used() -> None:
 
 
 def test_little_is_kept_of_what_nobody_uses() -> None:
-    for size, kept in ((1 << 10, 8), (10 << 20, 6), (70 << 20, 1)):
+    for size, kept in ((1 << 10, 32), (10 << 20, 6), (70 << 20, 1)):
         recycler = Recycler()
-        arrays = [recycler.empty((size,), np.dtype("u1")) for _ in range(20)]
+        arrays = [recycler.empty((size,), np.dtype("u1")) for _ in range(40)]
         arrays.clear()
         assert len(recycler.free) == kept
 
@@ -109,6 +109,27 @@ def test_positions_that_are_not_there_are_refused_for_large_arrays_too() -> None
         with pytest.raises(IndexError):
             column.take(np.array([*range(200), wrong]))
     assert column.take(np.array([*range(200), -1])).shape == (201, 1000)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_large_batches_of_a_part_of_a_dataset_have_their_own_rows(prefetch: int) -> None:
+    data = np.random.default_rng(0).random((3000, 400))
+    dataset = Dataset(data={"x": data})
+    dataset.split([0.5, 0.5], shuffle=3)
+    for batch in dataset.test.p.gen_batch(100, shuffle=1, n_epochs=2, prefetch=prefetch):
+        assert np.array_equal(batch.x, data[batch.indices])
+
+
+def test_large_arrays_are_gathered_one_behind_the_other() -> None:
+    data = np.random.default_rng(0).random((1000, 400))
+    column = Dataset(data={"x": data}).columns["x"]
+    positions = np.random.default_rng(1).permutation(1000)
+    gather = column.taking(positions, 300)
+    for at in (2, 0, 1):
+        assert np.array_equal(gather(at), data[positions[300 * at :][:300]])
+    assert column.taking(np.array([*range(299), 1000]), 300) is None  # `take` says what is wrong
+    assert column.taking(np.array([*range(299), -1]), 300) is None
+    assert column.taking(positions, 3) is None
 
 
 def test_threads_may_take_and_give_back_at_once() -> None:

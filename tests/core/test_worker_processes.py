@@ -68,6 +68,17 @@ def test_they_go_with_their_run(how: str) -> None:
     assert not pids & {each.pid for each in multiprocessing.active_children()}
 
 
+def test_they_go_on_while_their_run_waits_for_nothing(tmp_path: Path) -> None:
+    """All that is to be prepared ahead is, however few errands a worker has at a time."""
+    batches = large(4000).p.leave_a_file(tmp_path).gen_batch(40, executor=2, prefetch=12)
+    next(batches)
+    deadline = time.monotonic() + 20
+    while len(list(tmp_path.iterdir())) < 13:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    batches.close()  # type: ignore[attr-defined]
+
+
 def test_a_run_of_one_batch_needs_one_worker() -> None:
     batches = over(4).where().gen_batch(4, executor=8)
     next(batches)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,11 @@ class Large(Batch):
                 time.sleep(5)
                 os._exit(0)
             os.kill(os.getpid(), signal.SIGKILL)
+        return self
+
+    @action
+    def leave_a_file(self, folder: Path) -> Large:
+        (folder / str(self.number)).touch()
         return self
 
     @action

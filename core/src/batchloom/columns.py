@@ -7,7 +7,7 @@ are never imported: where one of their objects is, they have been.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,6 +61,25 @@ class ArrayColumn:
         # NumPy's take would first copy the whole of an array whose rows do not lie one behind the other.
         taken = self._array[positions]
         return taken if _is_masked(taken) else np.ascontiguousarray(taken)
+
+    def taking(
+        self, positions: Positions, size: int
+    ) -> Callable[[int], np.ndarray[Any, Any]] | None:
+        """Give what gathers large arrays of so many rows: the first, the second, ...
+
+        What `take` would look at for each of them is looked at here, for all of them.
+        """
+        array = self._array
+        if not self._in_rows or size <= self._few or not _are_within(positions, len(array)):
+            return None
+        take, empty = array.take, self._recycler.empty
+        shape, dtype = (size, *array.shape[1:]), array.dtype
+
+        def taken(at: int) -> np.ndarray[Any, Any]:
+            where = positions[at * size : (at + 1) * size]
+            return take(where, 0, empty(shape, dtype), "clip")
+
+        return taken
 
     def rows(self, start: int, stop: int, copy: bool = True) -> Any:
         view = self._array[start:stop]

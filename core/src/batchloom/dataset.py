@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -259,6 +259,16 @@ class Dataset:
         if isinstance(where, slice):
             return column.rows(where.start, where.stop, self.copy)
         return column.take(where)
+
+    def taking(
+        self, name: str, positions: Positions, size: int
+    ) -> Callable[[int], np.ndarray[Any, Any]] | None:
+        """Give what gathers large arrays of so many rows, one behind the other, if the column can do that."""
+        taking = getattr(self.columns[name], "taking", None)
+        if taking is None:
+            return None
+        rows = positions if self._rows is None else spread(composed(self._rows, positions))
+        return taking(rows, size)  # type: ignore[no-any-return]
 
     def lies_in_file(self, name: str) -> bool:
         """Tell whether a column is read from a file that cannot be written through it.

@@ -17,7 +17,7 @@ LARGE_BYTES = 1 << 18
 
 ALIGNMENT = 64
 
-MOST_FREE = 8
+MOST_FREE = 32
 FREE_BYTES = 1 << 26
 """So many pieces of memory that nobody uses are kept, and so much in all, or one if it is larger."""
 

@@ -7,6 +7,7 @@ ones are gathered one by one, so that each stays in the processor's cache.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,6 +111,15 @@ class Rows:
     def gather(self, name: str, start: int, stop: int) -> Any:
         """Gather one component of items ``start .. stop - 1``, for them alone."""
         return self.linked_dataset().gather(name, self.where(start, stop))
+
+    def gathering(self, name: str, size: int) -> Callable[[int], Any]:
+        """Give what gathers one component of the batch at a position, each of so many items, for it alone."""
+        taking = None
+        if self.positions is not None:
+            taking = self.linked_dataset().taking(name, self.positions, size)
+        if taking is not None:
+            return taking
+        return lambda position: self.component(name, position * size, (position + 1) * size)
 
     def asked_for(self, times: int) -> tuple[str, ...]:
         """Name the components that were asked for so many times."""

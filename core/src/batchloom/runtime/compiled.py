@@ -97,7 +97,7 @@ class Compiled:
         names_differ = self._batch_class.components != self._names
         steps = _steps(self.operations, alone, self._run is not None)
         scope = self._scope()
-        exec(_code(_source(shared, names_differ, steps)), scope)
+        exec(_code(_source(shared, alone, names_differ, steps)), scope)
         loop: Loop = scope["loop"]
         return loop
 
@@ -111,6 +111,7 @@ class Compiled:
             "batch_class": self._batch_class,
             "check_lengths": Batch.check_lengths,
             "enter_run": enter_run,
+            "gathering": _gathering,
             "go_on": self._go_on,
             "labels": [*(each.label for each in self.operations), "gathering of components"],
             "leave_run": leave_run,
@@ -145,6 +146,12 @@ def _arrays(portion: Portion, name: str, start: int, stop: int) -> np.ndarray[An
     return array.reshape(stop - start, size, *array.shape[1:])  # type: ignore[no-any-return]
 
 
+def _gathering(portion: Portion, name: str) -> Callable[[int], Any]:
+    """Give what gathers a component of the batch at a position, which is full, for it alone."""
+    assert portion.rows is not None
+    return portion.rows.gathering(name, portion.batch_size)
+
+
 def _can_be_bare(batch_class: type[Batch]) -> bool:
     """Tell whether batches of a class can be made without calling it."""
     if batch_class.__init__ is not Batch.__init__ or batch_class.__new__ is not object.__new__:
@@ -156,13 +163,17 @@ def _can_be_bare(batch_class: type[Batch]) -> bool:
     return True
 
 
-def _source(shared: tuple[str, ...], names_differ: bool, steps: list[str]) -> str:
+def _source(
+    shared: tuple[str, ...], alone: tuple[str, ...], names_differ: bool, steps: list[str]
+) -> str:
     """Write the loop.
 
     Parameters
     ----------
     shared : tuple of str
         The components that are gathered for all batches together.
+    alone : tuple of str
+        The components that are gathered for each batch by itself.
     names_differ : bool
         Whether a batch has other components than its class declares.
     steps : list of str
@@ -180,6 +191,7 @@ def _source(shared: tuple[str, ...], names_differ: bool, steps: list[str]) -> st
         [
             "def loop(portion, start, stop, problem):",
             "    written = portion.written",
+            *(f"    gather_{at} = gathering(portion, {name!r})" for at, name in enumerate(alone)),
             f"    for {each}:",
             "        batch = Bare()",
             "        batch._portion = portion",
@@ -210,7 +222,11 @@ def _steps(operations: Sequence[Operation], alone: tuple[str, ...], enters: bool
     lines = ["        before = enter_run(run)"] if enters else []
     lines += ["        try:"]
     if alone:
-        lines += ["            step = -1", *(f"            batch.{name}" for name in alone)]
+        lines += ["            step = -1"]
+        lines += [
+            f"            batch.__dict__[{name!r}] = gather_{at}(position)"
+            for at, name in enumerate(alone)
+        ]
     for at, each in enumerate(operations):
         lines += [f"            step = {at}", *_step(at, each)]
     lines += [

@@ -80,7 +80,7 @@ def make_pool(options: RunOptions, monitor: Monitor, shipment: Shipment | None) 
         return ProcessPool(executor, monitor, shipment, depth)
     from batchloom.runtime.worker_processes import WorkerProcesses
 
-    return WorkerProcesses(count, shipment, depth)
+    return WorkerProcesses(count, shipment, depth, monitor)
 
 
 class ExecutorPool:

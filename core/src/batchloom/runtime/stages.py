@@ -123,14 +123,14 @@ class Stage:
 
     def _give_prepared(self, head: Work) -> Iterator[Batch]:
         stop = head.lot.count - head.lot.last
+        # Now, or who has prepared this lot would have nothing to do until all of it is given out.
+        self._fill(1)
         while self._position < min(len(head.done), stop):
             before = enter_run(self._preparation.run)
             try:
                 batch = self._acted(self._next_of(head))
             finally:
                 leave_run(before)
-            if self._position == head.lot.count:
-                self._fill(1)
             if batch is not None:
                 yield batch
 

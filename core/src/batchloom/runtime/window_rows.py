@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -75,6 +75,11 @@ class WindowRows(Rows):
             found = self._read(name, start, stop)
         # Long after its time the windows are gone, and the columns are still there.
         return super().gather(name, start, stop) if found is None else found
+
+    def gathering(self, name: str, size: int) -> Callable[[int], Any]:
+        if is_stored(self.linked_dataset().columns[name]):
+            return lambda position: self.component(name, position * size, (position + 1) * size)
+        return super().gathering(name, size)
 
     def part(self, start: int, stop: int) -> Rows:
         pieces = _cut(self._pieces, start, stop)

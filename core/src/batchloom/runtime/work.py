@@ -110,6 +110,8 @@ class Work:
     ----------
     is_ours : bool
         Whether the batches are prepared by the thread that takes them.
+    wait_until : callable
+        Waits until something holds: on the monitor, unless who does the work has a better way.
     shipped : int
         How many bytes of large arrays came back from another process.
     done : list of Outcome or None
@@ -126,6 +128,7 @@ class Work:
     ) -> None:
         self.lot = lot
         self.monitor = preparation.monitor
+        self.wait_until = self.monitor.wait_until
         self.seconds = 0.0
         self.waited = False
         self.given_back = 0
@@ -234,7 +237,7 @@ class Work:
         self.monitor.changed()
         if len(self.done) <= position:
             self.waited = True
-            self.monitor.wait_until(lambda: len(self.done) > position)
+            self.wait_until(lambda: len(self.done) > position)
         found, self.done[position] = self.done[position], None
         if found is None or not self._settles(position):
             return self._again(position)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import multiprocessing.util
 import os
 import pickle
@@ -15,9 +16,8 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 
-from batchloom.runtime.ahead import JOIN_SECONDS
+from batchloom.runtime.ahead import JOIN_SECONDS, Monitor, RunCancelledError
 from batchloom.runtime.process_pools import Trip
 from batchloom.runtime.shipping import Parcel, Shipment
 from batchloom.runtime.slots import Slots
@@ -28,7 +28,10 @@ AT_ONCE = 2
 """So many errands a worker has at a time, so that it need not wait for the next one."""
 
 LOOK_SECONDS = 0.5
-"""How often a worker that says nothing is looked at."""
+"""How often workers are looked at while none of them says anything."""
+
+AWAY_SECONDS = 0.005
+"""How often workers are seen to while who wants their batches is busy with something else."""
 
 _open_pools: weakref.WeakSet[WorkerProcesses] = weakref.WeakSet()
 
@@ -59,7 +62,6 @@ class Worker:
         self.lost = False
         self._has_answered = False
         self.connection, theirs = context.Pipe()
-        self._says = _listener(self.connection)
         name = f"batchloom-worker-{number}"
         self.process = context.Process(target=serve, args=(theirs, folder), name=name)
         try:
@@ -88,10 +90,6 @@ class Worker:
         EOFError or OSError
             When it has ended.
         """
-        # Its end of the connection may stay open when it has ended: children that it forked have it too.
-        while not self._says(LOOK_SECONDS):
-            if not self.process.is_alive() and not self._says(0):
-                raise EOFError
         found: Parcel | BaseException = pickle.loads(self.connection.recv_bytes())
         self._has_answered = True
         return found
@@ -121,8 +119,44 @@ class Worker:
                 self.process.join(JOIN_SECONDS)
 
 
+class Listener:
+    """Says which workers have something to say."""
+
+    def __init__(self) -> None:
+        self._workers: dict[int, Worker] = {}
+        # `multiprocessing.connection.wait` makes such an object for each message.
+        self._poll = select.poll() if hasattr(select, "poll") else None
+
+    def add(self, worker: Worker) -> None:
+        """Listen to a worker, too."""
+        file = worker.connection.fileno()
+        self._workers[file] = worker
+        if self._poll is not None:
+            self._poll.register(file, select.POLLIN)
+
+    def remove(self, worker: Worker) -> None:
+        """Listen to a worker no more."""
+        for file, each in list(self._workers.items()):
+            if each is worker:
+                del self._workers[file]
+                if self._poll is not None:
+                    self._poll.unregister(file)
+
+    def speaking(self, seconds: float) -> list[Worker]:
+        """Wait so many seconds for a message, or the end of a worker, and say from whom there is one."""
+        if self._poll is not None:
+            return [self._workers[file] for file, _ in self._poll.poll(seconds * 1000)]
+        found = multiprocessing.connection.wait(
+            [each.connection for each in self._workers.values()], seconds
+        )
+        return [each for each in self._workers.values() if each.connection in found]
+
+
 class WorkerProcesses:
     """The worker processes of one run.
+
+    Who wants a batch sees to the workers while it waits: to be woken by another thread for each of them would
+    cost more than to receive it. While it is busy with something else, a thread looks after them.
 
     Parameters
     ----------
@@ -131,18 +165,22 @@ class WorkerProcesses:
     shipment : Shipment
     depth : int
         How many portions are prepared ahead.
+    monitor : Monitor
     """
 
     may_wait = False
 
-    def __init__(self, count: int, shipment: Shipment, depth: int) -> None:
+    def __init__(self, count: int, shipment: Shipment, depth: int, monitor: Monitor) -> None:
         self._most = count
         self._shipment = shipment
         self._slots = Slots(depth, count)
         self._workers: list[Worker] = []
-        self._readers: list[threading.Thread] = []
+        self._listener = Listener()
+        self._monitor = monitor
         self._waiting: deque[Trip] = deque()
-        self._sending = threading.Lock()
+        self._attending = threading.Lock()
+        self._busy = threading.Event()
+        self._substitute: threading.Thread | None = None
         self._trouble: str | None = None
         self._closed = False
         self._owner = os.getpid()
@@ -151,105 +189,139 @@ class WorkerProcesses:
     def submit(self, job: Work) -> None:
         """Have a worker do some work, when one has time."""
         job.claim()
+        job.wait_until = self.wait_until
         if len(self._workers) < self._most:
             self._start()
-        self._waiting.append(Trip(job, self._shipment, self._slots))
-        self._send()
+        with self._attending:
+            self._waiting.append(Trip(job, self._shipment, self._slots))
+            self._attend(0)
+            if not self._busy.is_set():
+                self._busy.set()
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds, and see to the workers meanwhile.
+
+        Raises
+        ------
+        RunCancelledError
+            When the run ends first.
+        """
+        while not holds():
+            if self._closed:
+                raise RunCancelledError(self._monitor)
+            with self._attending:
+                if not holds():  # the substitute may have been there first
+                    self._attend(LOOK_SECONDS)
 
     def close(self) -> None:
         """End all workers: those that wait at once, those in an action when it returns or is too slow."""
         if self._closed or self._owner != os.getpid():  # a fork has a copy of this, but no workers
             return
         self._closed = True
-        self._waiting.clear()
         try:
             deadline = time.monotonic() + JOIN_SECONDS
             self._dismiss(deadline)
             for worker in self._workers:
                 worker.stop(deadline)
-            for reader in self._readers:
-                if reader is not threading.current_thread():
-                    reader.join(JOIN_SECONDS)
+            self._busy.set()
+            thread = self._substitute
+            if (
+                thread is not None
+                and thread.is_alive()
+                and thread is not threading.current_thread()
+            ):
+                thread.join(JOIN_SECONDS)
         except BaseException:
             for worker in self._workers:
                 worker.process.kill()
             raise
         finally:
+            for worker in self._workers:
+                worker.connection.close()
+            self._waiting.clear()
             self._shipment.close()
             self._slots.close()
 
     def _start(self) -> None:
         worker = Worker(len(self._workers), self._shipment.folder)
         self._workers.append(worker)
-        name = f"batchloom-reader-{len(self._readers)}"
-        reader = threading.Thread(target=self._read, args=(worker,), name=name, daemon=True)
-        self._readers.append(reader)
-        reader.start()
+        self._listener.add(worker)
+        if self._substitute is None:
+            name = "batchloom-workers"
+            self._substitute = threading.Thread(target=self._look_after, name=name, daemon=True)
+            self._substitute.start()
+
+    def _look_after(self) -> None:
+        """See to the workers from time to time, as long as they are busy and nobody else does."""
+        while self._busy.wait() and not self._closed:
+            time.sleep(AWAY_SECONDS)
+            if self._attending.acquire(blocking=False):
+                try:
+                    self._attend(0)
+                    if not any(each.trips for each in self._workers):
+                        self._busy.clear()
+                finally:
+                    self._attending.release()
+
+    def _attend(self, seconds: float) -> None:
+        """Take what workers send, waiting so long for it, and send them what they have time for."""
+        speaking = self._listener.speaking(seconds)
+        for worker in speaking:
+            self._hand_over(worker)
+        if seconds and not speaking:
+            self._find_lost()
+        self._send()
 
     def _send(self) -> None:
-        """Send workers what they have time for."""
-        with self._sending:
-            while self._waiting and self._trouble is None and not self._closed:
-                trip = self._waiting[0]
-                able = [each for each in self._workers if each.takes(trip)]
-                if not able:
-                    return
-                self._waiting.popleft()
-                chosen = min(able, key=lambda each: len(each.trips))
-                chosen.trips.append(trip)
-                chosen.send(pickle.dumps(trip.errand(chosen.number), protocol=5))
+        while self._waiting and self._trouble is None and not self._closed:
+            trip = self._waiting[0]
+            able = [each for each in self._workers if each.takes(trip)]
+            if not able:
+                return
+            self._waiting.popleft()
+            chosen = min(able, key=lambda each: len(each.trips))
+            chosen.trips.append(trip)
+            chosen.send(pickle.dumps(trip.errand(chosen.number), protocol=5))
         while self._trouble is not None and self._waiting:
-            with contextlib.suppress(IndexError):  # another thread has taken it
-                self._waiting.popleft().lost(self._trouble)
-
-    def _read(self, worker: Worker) -> None:
-        """Hand over what a worker sends, until it has ended."""
-        try:
-            while True:
-                self._hand_over(worker)
-                self._send()
-        except (EOFError, OSError):
-            self._lose(worker)
-        finally:
-            worker.connection.close()
+            self._waiting.popleft().lost(self._trouble)
 
     def _hand_over(self, worker: Worker) -> None:
-        answer = worker.answer()
+        try:
+            answer = worker.answer()
+        except (EOFError, OSError):
+            self._lose(worker)
+            return
         trip = worker.trips.popleft()
         if isinstance(answer, Parcel):
             trip.back(answer)
         else:
             trip.failed(answer)
 
+    def _find_lost(self) -> None:
+        """Find workers that have ended while children that they forked hold their connections open."""
+        for worker in self._workers:
+            has_ended = not worker.lost and not worker.process.is_alive()
+            if has_ended and not worker.connection.poll():
+                self._lose(worker)
+
     def _lose(self, worker: Worker) -> None:
         """Fail what a worker had to do, and all that comes after it, unless the run is over anyway."""
+        worker.lost = True
+        self._listener.remove(worker)
         if self._closed:
             return
-        fate = f"a worker process of this run is gone: {worker.fate()}"
-        with self._sending:
-            worker.lost = True
-            self._trouble = fate
+        self._trouble = f"a worker process of this run is gone: {worker.fate()}"
         while worker.trips:
-            worker.trips.popleft().lost(fate)
-        self._send()
+            worker.trips.popleft().lost(self._trouble)
 
     def _dismiss(self, deadline: float) -> None:
-        # Not for ever: who is sending may wait for a worker, and workers are stopped in any case.
-        if self._sending.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        # Not for ever: who sees to a worker may wait for it, and workers are stopped in any case.
+        if self._attending.acquire(timeout=max(0.0, deadline - time.monotonic())):
             try:
                 for worker in self._workers:
                     worker.send(b"")
             finally:
-                self._sending.release()
-
-
-def _listener(connection: Connection) -> Callable[[float], bool]:
-    """Make the function that waits so many seconds for a message, and tells whether there is one."""
-    if not hasattr(select, "poll"):
-        return connection.poll
-    poll = select.poll()  # `Connection.poll` makes such an object for each message
-    poll.register(connection, select.POLLIN)
-    return lambda seconds: bool(poll.poll(seconds * 1000))
+                self._attending.release()
 
 
 def _signal_name(number: int) -> str:
