@@ -105,12 +105,13 @@ def iterating(make: Callable[[], Any]) -> Timed:
     return timed
 
 
-def consuming(make: Callable[[], Any], consume: Callable[[Any], object]) -> Timed:
-    """Time batches that something is done with."""
+def consuming(make: Callable[[], Any], consume: Callable[[Any], object], before: int = 1) -> Timed:
+    """Time batches that something is done with, after the first ones."""
 
     def timed(count: int) -> float:
         batches = iter(make())
-        consume(next(batches))
+        for batch in islice(batches, before):
+            consume(batch)
         begin = perf_counter()
         for batch in islice(batches, count):
             consume(batch)

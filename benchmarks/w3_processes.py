@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from batchloom import Batch, Dataset, action
-from benchmarks.cases import MILLISECONDS, OURS, Case, Goal, Subject, Timed, consuming
+from benchmarks import work_ahead
+from benchmarks.cases import MILLISECONDS, OURS, Case, Goal, Subject, consuming
 from benchmarks.peers import Work
 from benchmarks.peers.subjects import over_work
 from benchmarks.results import Result
 from benchmarks.timing import Effort, compare
+from benchmarks.work_ahead import by_hand, ours, quickest
 
 NAME = "w3b"
 TITLE = "Processes: 5 ms of Python for a result of 3 MB, two processes"
@@ -24,12 +25,14 @@ LIMIT = (
     "2.5 ms, what two processes need for 5 ms of work, while 2.5 ms of training go by; for shipping alone, "
     "making the result where it is needed"
 )
-COUNT, BYTES, WORKING, TRAINING, AHEAD, WORKERS = 400, 3_000_000, 0.005, 0.0025, 4, 2
+COUNT, BYTES, WORKING, TRAINING, AHEAD, WORKERS = 440, 3_000_000, 0.005, 0.0025, 4, 2
+KEPT, BEFORE = 16, 40
 VIEWS, OWNED = f"{OURS}, 2 processes", f"{OURS}, 2 processes, all kept"
 PYTHON, SHIPPING = "5 ms of Python", "nothing but shipping"
 
 REMARKS = (
-    "Ray Data works ahead without a bound: many of its 60 batches are ready before it is timed.\n"
+    f"The clock starts after {BEFORE} batches, when both processes are there, and have touched the memory "
+    f"that is used again; all kept means the last {KEPT} of them. {work_ahead.REMARKS}"
 )
 
 GOALS = [
@@ -59,13 +62,7 @@ def counted(turns: int) -> int:
 def turns_for(seconds: float) -> int:
     """How many turns of a loop in Python take so long."""
     turns = 20_000
-
-    def timed() -> float:
-        begin = time.thread_time()
-        counted(turns)
-        return time.thread_time() - begin
-
-    return round(seconds / min(timed() for _ in range(50)) * turns)
+    return round(seconds / quickest(lambda: counted(turns), 50) * turns)
 
 
 def python_bound(turns: int, at: int) -> np.ndarray:
@@ -74,20 +71,27 @@ def python_bound(turns: int, at: int) -> np.ndarray:
 
 
 def case(name: str, work: Work, training: float) -> Case:
-    timed = partial(consuming, consume=trained(training))
-    keeping = partial(consuming, consume=kept(training))
+    timed = partial(consuming, consume=trained(training), before=BEFORE)
+    keeping = partial(consuming, consume=kept(training), before=BEFORE)
+
+    def processes() -> Any:
+        return by_hand(ProcessPoolExecutor(WORKERS), work, COUNT, AHEAD)
+
+    def batches() -> Any:
+        return ours(work, COUNT, prefetch=AHEAD, executor=WORKERS)
+
     alone = Subject("by hand, in one process", lambda: timed(lambda: map(work, range(COUNT))))
     return Case(
         name,
         TRAINING if training else alone,
         (
             *([alone] if training else []),
-            Subject("by hand, ProcessPoolExecutor", lambda: timed(partial(by_hand, work))),
-            Subject(VIEWS, partial(ours, work, timed)),
-            Subject(OWNED, partial(ours, work, keeping)),
+            Subject("by hand, ProcessPoolExecutor", lambda: timed(processes)),
+            Subject(VIEWS, lambda: timed(batches)),
+            Subject(OWNED, lambda: keeping(batches)),
             *over_work("PROCESSES", work, COUNT, AHEAD, timed),
         ),
-        most=COUNT - AHEAD - 1,
+        most=COUNT - BEFORE,
         unit=MILLISECONDS,
         share=bool(training),
         cores=2,
@@ -105,31 +109,11 @@ def trained(seconds: float) -> Callable[[Any], None]:
 
 
 def kept(seconds: float) -> Callable[[Any], None]:
-    """Training that holds on to the last sixteen batches."""
-    train, last = trained(seconds), deque[Any](maxlen=16)
+    """Training that holds on to the last batches."""
+    train, last = trained(seconds), deque[Any](maxlen=KEPT)
 
     def train_and_keep(batch: Any) -> None:
         train(batch)
         last.append(batch.x)
 
     return train_and_keep
-
-
-def by_hand(work: Work) -> Any:
-    with ProcessPoolExecutor(WORKERS) as pool:
-        waiting = deque(pool.submit(work, at) for at in range(AHEAD))
-        for at in range(AHEAD, COUNT):
-            waiting.append(pool.submit(work, at))
-            yield waiting.popleft().result()
-
-
-class Worked(Batch):
-    @action
-    def work(self, function: Work) -> Worked:
-        self.add_component("x", function(int(self.indices[0]))[None])
-        return self
-
-
-def ours(work: Work, timed: Callable[[Callable[[], Any]], Timed]) -> Timed:
-    pipeline = Dataset(COUNT, Worked).p.work(work)
-    return timed(lambda: pipeline.gen_batch(1, prefetch=AHEAD, executor=WORKERS))

@@ -62,7 +62,6 @@ def usual(
 
 def mapped(work: Work, count: int, ahead: int) -> Callable[[], Iterable[Any]]:
     ray = start()
-    count = min(count, 60)  # it does all of the work, also of an iteration that is left early
 
     def made(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {"x": work(int(batch["id"][0]))[None]}

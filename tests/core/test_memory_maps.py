@@ -68,16 +68,9 @@ def test_batches_hold_their_rows(tmp_path: Path, kind: str, shuffle: Any, prefet
     assert np.array_equal(mapped, expected)
 
 
-def test_what_is_written_to_a_private_map_is_read(tmp_path: Path) -> None:
-    mapped = saved(tmp_path, rows(), "c")
-    mapped[:] += 7
-    for shuffle in ORDERS:
-        for batch in Dataset(data={"x": mapped}).gen_batch(100, shuffle=shuffle, prefetch=2):
-            assert np.array_equal(batch.x, rows()[batch.indices] + 7)
-
-
-def test_what_is_written_to_a_shared_map_is_read(tmp_path: Path) -> None:
-    mapped = saved(tmp_path, rows(), "r+")
+@pytest.mark.parametrize("mode", ["c", "r+"], ids=["private", "shared"])
+def test_what_is_written_to_a_map_is_read(tmp_path: Path, mode: str) -> None:
+    mapped = saved(tmp_path, rows(), mode)
     mapped[:] += 7
     for shuffle in ORDERS:
         for batch in Dataset(data={"x": mapped}).gen_batch(100, shuffle=shuffle, prefetch=2):

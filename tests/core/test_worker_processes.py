@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import re
@@ -77,6 +78,20 @@ def test_they_go_on_while_their_run_waits_for_nothing(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     batches.close()  # type: ignore[attr-defined]
+
+
+def test_what_was_on_its_way_goes_without_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        batches = large(4000).p.make().slowly(0.4, first=2).gen_batch(40, executor=2, prefetch=6)
+        next(batches)
+        batches.close()  # type: ignore[attr-defined]
+        del batches
+        kinds = {type(each).__name__ for each in gc.get_objects()}
+        assert not kinds & {"Large", "Portion", "WorkerProcesses"}
+    finally:
+        gc.enable()
 
 
 def test_a_run_of_one_batch_needs_one_worker() -> None:

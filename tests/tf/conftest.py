@@ -39,6 +39,12 @@ class Driven(NamedTuple):
 
 
 @pytest.fixture
+def keras() -> Any:
+    """Keras itself, imported only where a test is run."""
+    return pytest.importorskip("keras")
+
+
+@pytest.fixture
 def drive() -> Callable[..., Driven]:
     """Make a model by name, class or object and begin a run, as the runtime does."""
 

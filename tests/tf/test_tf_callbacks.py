@@ -10,11 +10,6 @@ from batchloom.models import RunInfo
 pytestmark = pytest.mark.tf
 
 
-@pytest.fixture
-def keras():
-    return pytest.importorskip("keras")
-
-
 def run(model, batches, n_epochs):
     """Run the epochs as the runtime does, and return how many there were."""
     model.handle.begin_run(RunInfo(n_epochs=n_epochs))

@@ -15,11 +15,6 @@ from batchloom.models import load_model
 pytestmark = pytest.mark.tf
 
 
-@pytest.fixture
-def keras():
-    return pytest.importorskip("keras")
-
-
 CONTINUE = """
 import sys
 import numpy as np

@@ -13,11 +13,6 @@ from batchloom.models import RunInfo
 pytestmark = pytest.mark.tf
 
 
-@pytest.fixture
-def keras():
-    return pytest.importorskip("keras")
-
-
 def mlp(input_shape, classes, units=8):
     import keras
 

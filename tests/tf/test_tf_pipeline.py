@@ -14,11 +14,6 @@ pytestmark = pytest.mark.tf
 
 
 @pytest.fixture
-def keras():
-    return pytest.importorskip("keras")
-
-
-@pytest.fixture
 def dataset(digits, keras):
     x, y = digits
     return Dataset(data={"images": x[:500], "labels": y[:500]})

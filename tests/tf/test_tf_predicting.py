@@ -12,11 +12,6 @@ pytestmark = pytest.mark.tf
 
 
 @pytest.fixture
-def keras():
-    return pytest.importorskip("keras")
-
-
-@pytest.fixture
 def classifier(drive, chain, batches):
     driven = drive("tf/Sequential", chain)
     driven.losses(batches * 5)

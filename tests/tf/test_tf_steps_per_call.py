@@ -24,11 +24,6 @@ RUN = {"batch_size": 32, "shuffle": True, "seed": 3}
 
 
 @pytest.fixture
-def keras():
-    return pytest.importorskip("keras")
-
-
-@pytest.fixture
 def dataset(digits, keras):
     x, y = digits
     return Dataset(

@@ -8,11 +8,6 @@ import pytest
 pytestmark = pytest.mark.tf
 
 
-@pytest.fixture
-def keras():
-    return pytest.importorskip("keras")
-
-
 def make_net(rate=0.25):
     """A network whose every seed is stated, so that two of them are equal."""
     import keras

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import stopped_runs as runs
-from stopped_xgboost import CASES, result
+from resumed_runs import ResumedRuns, nothing_but_checkpoints
 
-from batchloom.models import load_model
-
+RUNS = ResumedRuns("stopped_xgboost")
 AHEAD = [(0, 0), (0, 4), (4, 0), (4, 4)]
 
 
-@cache
-def never_stopped(case: str) -> Any:
-    return result(CASES[case]().run(**runs.RUN))
-
-
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", RUNS.cases)
 def test_a_stopped_run_goes_on_to_the_bit(case: str, tmp_path: Path) -> None:
     for at in (2, 17):
-        runs.stop(CASES[case](), at, tmp_path / str(at))
-        assert result(CASES[case]().resume(tmp_path / str(at), prefetch=4)) == never_stopped(case)
+        assert RUNS.stopped(case, at, tmp_path / str(at)) == RUNS.in_one_go(case)
 
 
 @pytest.mark.parametrize("ahead", AHEAD)
@@ -33,15 +24,12 @@ def test_a_stopped_run_goes_on_to_the_bit(case: str, tmp_path: Path) -> None:
 def test_wherever_it_was_stopped(
     case: str, at: int, ahead: tuple[int, int], tmp_path: Path
 ) -> None:
-    runs.stop(CASES[case](), at, tmp_path, prefetch=ahead[0])
-    assert result(CASES[case]().resume(tmp_path, prefetch=ahead[1])) == never_stopped(case)
+    assert RUNS.stopped(case, at, tmp_path, ahead=ahead) == RUNS.in_one_go(case)
 
 
 @pytest.mark.parametrize("case", ["sparse", "continue"])
 def test_the_pipeline_that_was_stopped_can_go_on_itself(case: str, tmp_path: Path) -> None:
-    made = CASES[case]()
-    runs.stop(made, 9, tmp_path, every=4)
-    assert result(made.resume(tmp_path)) == never_stopped(case)
+    assert RUNS.stopped_itself(case, tmp_path) == RUNS.in_one_go(case)
 
 
 @pytest.mark.parametrize(
@@ -57,11 +45,5 @@ def test_the_pipeline_that_was_stopped_can_go_on_itself(case: str, tmp_path: Pat
 )
 def test_a_killed_run_goes_on_to_the_bit(case: str, where: str, at: int, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    runs.kill("stopped_xgboost", case, at, where, folder)
-    made = CASES[case]()
-    if where == "save":
-        saved = folder.with_suffix(".model")
-        load_model(saved)  # the one before: whole
-        made = made.save(str(saved))
-    assert result(made.resume(folder)) == never_stopped(case)
-    assert {each.name[:10] for each in folder.iterdir()} == {"checkpoint"}
+    assert RUNS.killed(case, where, at, folder) == RUNS.in_one_go(case)
+    assert nothing_but_checkpoints(folder)

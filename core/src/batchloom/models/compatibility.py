@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import batchloom
 
+_SEPARATORS = re.compile(r"[-_.]+")
 _NAME = re.compile(r"[A-Za-z0-9._-]*")
 _RANGE = re.compile(r"(?:(?:>=|<)\d+(?:\.\d+)*(?:,|$))+")
 _RELEASE = re.compile(r"\d+(?:\.\d+)*")
@@ -23,7 +24,7 @@ def unmet(requirements: Iterable[str]) -> str | None:
 
 def normalised(name: str) -> str:
     """Normalise the name of a distribution (PyPA's rule: case, and runs of ``-_.``)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return _SEPARATORS.sub("-", name).lower()
 
 
 def _meets(requirement: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import threading
@@ -61,6 +62,8 @@ class Entry(NamedTuple):
 Scanned = dict[str, dict[str | None, list[Entry]]]
 """By group and by namespace; under None are all of a group."""
 
+_FOLDED = re.compile(r"\n[ \t]+")
+
 _lock = threading.Lock()
 _scanned: Scanned | None = None
 
@@ -115,11 +118,18 @@ def disabled_by(entry: Entry, name: str | None = None) -> str | None:
     name : str, optional
         The name asked for, where the entry point is a resolver of many.
     """
-    words = os.environ.get(DISABLE, "").replace(",", " ").split()
-    if not words:
-        return None
-    mine = {"*", entry.key, entry.namespace, f"{entry.namespace}/*", name}
-    return next((word for word in words if word in mine or normalised(word) == entry.package), None)
+    for word, package in _words(os.environ.get(DISABLE, "")):
+        if package == entry.package or word in ("*", entry.key, name):
+            return word
+        if word.removesuffix("/*") == entry.namespace:
+            return word
+    return None
+
+
+@functools.lru_cache(maxsize=1)
+def _words(text: str) -> list[tuple[str, str]]:
+    """Take apart what is switched off: words, and the packages whose names they may be."""
+    return [(word, normalised(word)) for word in text.replace(",", " ").split()]
 
 
 def check_enabled(entry: Entry, asked: str) -> None:
@@ -238,12 +248,18 @@ def _package(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
 
 def _read_headers(text: str) -> tuple[str, str, tuple[str, ...]]:
     # Distribution.metadata would import the package email, which takes longer than all of the scan.
-    head = re.sub(r"\n[ \t]+", " ", text.partition("\n\n")[0])
-    said = re.findall(r"^(name|version|requires-dist):[ \t]*(.*?)[ \t]*$", head, re.I | re.M)
-    fields = [(name.lower(), value) for name, value in said]
-    requires = tuple(value for name, value in fields if name == "requires-dist")
-    first = dict(reversed(fields))
-    return first.get("name", ""), first.get("version", ""), requires
+    name = version = ""
+    requires = []
+    for line in _FOLDED.sub(" ", text.partition("\n\n")[0]).split("\n"):
+        key, _, value = line.partition(":")
+        match key.lower():
+            case "name":
+                name = name or value.strip()
+            case "version":
+                version = version or value.strip()
+            case "requires-dist":
+                requires.append(value.strip())
+    return name, version, tuple(requires)
 
 
 def _headers(distribution: Any) -> tuple[str, str, tuple[str, ...]]:

@@ -28,7 +28,7 @@ from batchloom.runtime import checkpoint_files as files
 from batchloom.runtime.fingerprint import fingerprint
 from batchloom.runtime.mismatch import COMPARED, check, run_options
 from batchloom.runtime.source import Place
-from batchloom.runtime.state import Failure, State
+from batchloom.runtime.state import Failure, RestoredFailure, State
 from batchloom.runtime.view import RunningPipeline
 
 if TYPE_CHECKING:
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
     from batchloom.runtime.run import Run
 
 Every = int | str | datetime.timedelta
-
-
-class RestoredFailure(Exception):  # noqa: N818  (stands for an exception of another process)
-    """What is left of an exception after a resumed run: its type's name and its text."""
 
 
 class Schedule:
@@ -369,13 +365,12 @@ def _handle(run: Run, state: State, name: str, config: Mapping[str, Any] | None)
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
-    text = f"{type(failure.exception).__name__}: {failure.exception}"
     return {
         "epoch": failure.epoch,
         "number": failure.number,
         "indices": failure.indices,
         "step": failure.step,
-        "exception": text,
+        "exception": failure.reason,
         "traceback": failure.traceback,
     }
 

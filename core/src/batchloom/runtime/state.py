@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
 
 
+class RestoredFailure(Exception):  # noqa: N818  (stands for an exception of another process)
+    """What is left of an exception after a resumed run: its type's name and its text."""
+
+
 class Failure(Record):
     """A batch that did not get through, and why.
 
@@ -50,11 +54,16 @@ class Failure(Record):
     exception: BaseException
     traceback: str
 
+    @property
+    def reason(self) -> str:
+        """The name of the exception's type, and its text."""
+        if isinstance(self.exception, RestoredFailure):
+            return str(self.exception)
+        return f"{type(self.exception).__name__}: {self.exception}"
+
     def __repr__(self) -> str:
-        return (
-            f"<Failure: batch {self.number} of epoch {self.epoch} in {self.step}: "
-            f"{type(self.exception).__name__}: {self.exception}>"
-        )
+        batch = f"batch {self.number} of epoch {self.epoch}"
+        return f"<Failure: {batch} in {self.step}: {self.reason}>"
 
 
 def one_too_many(exc: Exception, skipped: Sequence[Failure]) -> Exception:

@@ -238,6 +238,7 @@ class WorkerProcesses:
         finally:
             for worker in self._workers:
                 worker.connection.close()
+                worker.trips.clear()  # what was on its way knows this pool: in a circle it would stay
             self._waiting.clear()
             self._shipment.close()
             self._slots.close()
