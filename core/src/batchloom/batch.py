@@ -167,8 +167,12 @@ class Batch:
         state = self.__dict__
         if name in self.components:
             state[name] = value
-            written, position = state["_portion"].written, state["_position"]
-            written[position] = (*written.get(position, ()), name)
+            portion, position = state["_portion"], state["_position"]
+            is_array = type(value) is np.ndarray and value.ndim > 0
+            # What fits need not be looked at again.
+            if not is_array or len(value) != portion.batch_size or position >= portion.full:
+                written = portion.written
+                written[position] = (*written.get(position, ()), name)
         elif name.startswith("_") or hasattr(type(self), name) or name in state:
             object.__setattr__(self, name, value)
         else:

@@ -42,7 +42,8 @@ class Portion:
     count, full : int
         How many batches there are, and how many of them have `batch_size` items.
     written : dict of int to tuple of str
-        By position, the components of batches that were written since their lengths were checked last.
+        By position, the components of batches that were written since their lengths were checked last,
+        but for those whose lengths were seen to be right.
     views : Views or None
         None outside of a pipeline.
     """

@@ -128,7 +128,10 @@ class Variables(MutableMapping[str, Any]):
         if self._late:
             self._finish(name)
         with self._lock:
-            self._values[name] = value = function(self.so_far(name), *args)
+            values = self._values
+            if name not in values:
+                raise self._unknown(name)
+            values[name] = value = function(values[name], *args)
             return value
 
     def change_when_there(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from keyword import iskeyword
 from typing import Any
 
 from batchloom.batch import Batch
@@ -52,13 +53,15 @@ class Arguments:
         late = {name: each for name, each in given.items() if name not in self._fixed}
         self._names = {name: each for name, each in late.items() if isinstance(each, str)}
         self._nests = {name: each for name, each in late.items() if name not in self._names}
-        self._pairs = tuple(self._names.items())
+        self._read = reader_of(self._names)
         self._components: tuple[str, ...] | None = None
 
     def __call__(self, batch: Batch, model: Any) -> dict[str, Any]:
         """Work the arguments out for one batch."""
         if batch.components is self._components:
             made = self._read(batch)
+            if self._fixed:
+                made |= self._fixed
         else:
             made = self._looked_up(batch)
         for name, each in self._nests.items():
@@ -73,13 +76,6 @@ class Arguments:
         if self._names and all(each in batch.components for each in self._names.values()):
             self._components = batch.components
         return {**self._fixed, **found}
-
-    def _read(self, batch: Batch) -> dict[str, Any]:
-        """Read the components that the names are known to mean."""
-        made = self._fixed.copy()
-        for name, each in self._pairs:
-            made[name] = getattr(batch, each)
-        return made
 
     def variables(self) -> set[str]:
         """Name the variables that are (or may be) read."""
@@ -183,6 +179,15 @@ class Arguments:
                 f"make_data {label} makes {', '.join(both)}, which train_model or predict_model was given too"
             )
         return dict(made)
+
+
+def reader_of(components: Mapping[str, str]) -> Callable[[Batch], dict[str, Any]]:
+    """Make a function of a batch that gives its components by the names of arguments."""
+    if all(each.isidentifier() and not iskeyword(each) for each in components.values()):
+        items = ", ".join(f"{name!r}: batch.{each}" for name, each in components.items())
+        made: Callable[[Batch], dict[str, Any]] = eval(f"lambda batch: {{{items}}}")
+        return made
+    return lambda batch: {name: getattr(batch, each) for name, each in components.items()}
 
 
 def strings_in(value: Any) -> list[str]:
