@@ -44,11 +44,7 @@ from random_pipelines import Recipe, Source, nests, options, recipes, shuffles, 
 from batchloom import Pipeline
 from batchloom.models.handle import handle_of
 
-WARNINGS = (
-    "ignore::UserWarning",
-    # Ctrl-C that comes in a callback of a weak reference is lost, as anywhere in Python.
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
+WARNINGS = ("ignore::UserWarning",)
 FIXED_SEED = 20261122
 SPARED = (threading.__file__, concurrent.futures.__path__[0])
 GRACE = 5.0  # seconds that threads may take to end on a busy machine
@@ -377,7 +373,7 @@ def assert_equal(found: dict[str, Any], expected: dict[str, Any], but: Any = ())
 def interrupted(p: Pipeline, given: list[Any], ctrl_c: Any, **run: Any) -> None:
     """Run until the end, or until Ctrl-C comes."""
     run["shuffle"] = shuffles(run["shuffle"])
-    with warnings.catch_warnings(), printed():
+    with warnings.catch_warnings(), printed(), lost_ctrl_c():
         warnings.simplefilter("ignore")
         try:
             with ctrl_c:
@@ -385,6 +381,25 @@ def interrupted(p: Pipeline, given: list[Any], ctrl_c: Any, **run: Any) -> None:
                     given.append(content(batch))
         except (Exception, GeneratorExit, SystemExit, KeyboardInterrupt):
             pass
+
+
+@contextlib.contextmanager
+def lost_ctrl_c() -> Iterator[None]:
+    """Forget Ctrl-C that comes in a callback of a weak reference, where it is lost, as anywhere in Python.
+
+    Who reports it keeps its traceback, with all that the run had in its hands.
+    """
+    before = sys.unraisablehook
+
+    def report(lost: Any) -> None:
+        if lost.exc_type is not KeyboardInterrupt:
+            before(lost)
+
+    sys.unraisablehook = report
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def resources() -> dict[str, Any]:
