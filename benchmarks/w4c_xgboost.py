@@ -97,7 +97,9 @@ def ours(folder: Path, **config: Any) -> Any:
     from batchloom import Dataset
 
     X, Y = load(folder)
-    config = {**PARAMETERS, "num_boost_round": ROUNDS, "nthread": THREADS, **config}
+    # By hand nothing is evaluated while training either.
+    more = {"num_boost_round": ROUNDS, "nthread": THREADS, "train_metrics": False}
+    config = {**PARAMETERS, **more, **config}
     pipeline = (
         Dataset(data={"x": X, "y": Y})
         .p.init_model("dynamic", "xgboost/Booster", "trees", config=config)

@@ -29,6 +29,7 @@ def install(site: Path) -> Iterator[Install]:
     """``install("batchloom-acme", models={"acme/Net": "acme:Net"}, acme="class Net: ...")``."""
     modules = set(sys.modules)
     own = dict(registry._own)
+    registry._own.clear()  # a page of the docs may have registered something in this process
 
     def write(
         name: str,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
-from batchloom.errors import ModelInputError
+from batchloom.errors import ModelConfigError, ModelInputError
 from batchloom.models import RunInfo
 
 
@@ -103,6 +103,22 @@ def test_what_train_gives_at_the_end(binary, driving, output, config, names):
         assert value == [row[names] for row in history]
     else:
         assert value == [[row[name] for row in history] for name in names]
+
+
+def test_metrics_on_the_training_data_can_be_left_out(binary, driving):
+    x, y = binary
+    given = list(driving.batches(500, x=x, y=y))
+    config = {"n_estimators": 4, "train_metrics": False}
+    name = "xgboost/XGBClassifier"
+    without, (history,) = driving.drive(name, given, config)
+    assert history == without.model.history == []
+    with_them, _ = driving.drive(name, given, {"n_estimators": 4})
+    proba = [each.predict((), {"x": x, "output": "proba"}) for each in (without, with_them)]
+    assert np.array_equal(*proba)
+    _, (history,) = driving.drive(name, given, {**config, "eval_set": (x[:500], y[:500])})
+    assert [set(row) for row in history] == [{"round", "validation-logloss"}] * 4
+    with pytest.raises(ModelConfigError, match=r"output='loss'.*train_metrics=False"):
+        driving.drive(name, given, config, output="loss")
 
 
 def test_progress_of_the_rounds(binary, driving):

@@ -16,7 +16,7 @@ Progress = Callable[[str, int, "int | None"], None]
 def boost(
     parameters: Parameters,
     train: Any,
-    validation: Mapping[str, Any],
+    evaluated: Mapping[str, Any],
     *,
     start: Any = None,
     progress: Progress,
@@ -27,8 +27,8 @@ def boost(
     ----------
     parameters : Parameters
     train : xgboost.DMatrix
-    validation : mapping of str to xgboost.DMatrix
-        The last one decides on early stopping.
+    evaluated : mapping of str to xgboost.DMatrix
+        What metrics are computed on after each round. The last one decides on early stopping.
     start : Booster, optional
         Trees to add to.
     progress : callable
@@ -51,7 +51,7 @@ def boost(
                 parameters.native,
                 train,
                 parameters.rounds,
-                evals=[(train, "train"), *((matrix, name) for name, matrix in validation.items())],
+                evals=[(matrix, name) for name, matrix in evaluated.items()],
                 obj=parameters.objective,
                 custom_metric=parameters.metric,
                 early_stopping_rounds=parameters.early_stopping_rounds,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from batchloom.errors import ModelInputError
+from batchloom.errors import ModelConfigError, ModelInputError
 from batchloom_xgboost.asked import HISTORY, check_asked, pick
 from batchloom_xgboost.boosting import History, boost
 from batchloom_xgboost.classes import Classes
@@ -40,6 +40,11 @@ class Collect:
     def train(self, arguments: Mapping[str, Any], output: Any, batch: Any = None) -> None:
         """Keep a batch. What `output` asks for is there when the epoch ends."""
         check_asked(output, self.task.parameters, HISTORY)
+        if output not in (None, HISTORY) and not self.task.settings.train_metrics:
+            raise ModelConfigError(
+                f"output={output!r} asks for metrics on the training data, and train_metrics=False leaves "
+                "them out: drop one of the two"
+            )
         if output is not None:
             self._output = output  # another step, or an action, may train without asking
         rows = self._reader.read(arguments, learn=True)
@@ -147,10 +152,9 @@ class Collect:
             exact=self._start is not None,
         )
         train = builder.build(self._pages(self._training), "train")
-        validation = {
-            name: builder.build(pages, name, ref=train)
-            for name, pages in self._validation_pages().items()
-        }
+        evaluated = {"train": train} if self.task.settings.train_metrics else {}
+        for name, pages in self._validation_pages().items():
+            evaluated[name] = builder.build(pages, name, ref=train)
         self._training.forget_recalled()
         if not external:
             self._training.drop()
@@ -160,7 +164,7 @@ class Collect:
             booster, history = boost(
                 parameters,
                 train,
-                validation,
+                evaluated,
                 start=self._start.booster if self._start else None,
                 progress=self.task.run.progress,
             )
@@ -169,7 +173,7 @@ class Collect:
             traceback.clear_frames(exc.__traceback__)
             raise
         finally:
-            del train, validation
+            del train, evaluated
         return Learned(booster, parameters, columns, classes, history)
 
     def _validation_pages(self) -> dict[str, Pages]:
