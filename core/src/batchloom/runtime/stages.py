@@ -142,7 +142,7 @@ class Stage:
         if not self._window:
             return None
         head = self._window[0]
-        if isinstance(head, Work) and not head.ready(self._position):
+        if isinstance(head, Work) and not head.make_ready(self._position):
             return None
         return self.take()
 

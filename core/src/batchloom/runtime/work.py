@@ -214,10 +214,10 @@ class Work:
         missing = self.lot.count - len(self.done)
         self.accept([Prepared(Problem(exc))] * missing, 0.0)
 
-    def ready(self, position: int) -> bool:
-        """Tell whether a batch is prepared and can go on without its turn.
+    def make_ready(self, position: int) -> bool:
+        """Tell whether a batch is prepared, and can go on without its turn.
 
-        Those of a lot that was begun here are prepared when somebody asks: nobody else will.
+        Of a lot that was begun here it is prepared now: nobody else will do it.
         """
         if self.is_ours and self._repeatable and len(self.done) == position:
             self.done.append(self._ahead(position))
