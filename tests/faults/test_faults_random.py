@@ -56,12 +56,14 @@ class BodyError(Exception):
 
 ways = st.fixed_dictionaries(
     {
-        "where": st.sampled_from(["threads"] * 5 + ["executor"] * 2 + ["processes"]),
+        "where": st.sampled_from(
+            ["threads"] * 5 + ["executor"] * 2 + ["processes", "own processes"]
+        ),
         "prefetch": st.sampled_from([1, 2, 3, 5, 9]),
         "workers": st.integers(1, 3),
     }
 )
-in_threads = ways.filter(lambda way: way["where"] != "processes")
+in_threads = ways.filter(lambda way: "processes" not in way["where"])
 endings = st.tuples(
     st.sampled_from(["whole", "whole", "break", "close", "raise"]), st.integers(0, 12)
 )
@@ -263,6 +265,8 @@ class Twins(RuleBasedStateMachine):
         if way["where"] == "executor":
             with ThreadPoolExecutor(way["workers"]) as executor:
                 yield {"prefetch": way["prefetch"], "executor": executor}
+        elif way["where"] == "own processes":
+            yield {"prefetch": way["prefetch"], "executor": way["workers"]}
         elif way["where"] == "processes":
             yield {"prefetch": way["prefetch"], "executor": self.processes}
         else:
