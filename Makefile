@@ -48,14 +48,17 @@ $(STAMP): $(MANIFESTS) constraints.txt
 demo: $(STAMP) ## run the main job: the same template pipeline with models of every backend
 	$(BIN)/python examples/demo.py $(ARGS)
 
+# A worker that dies ends the run: with one in its place pytest-xdist can wait for ever.
+XDIST := --numprocesses=2 --dist=loadfile --max-worker-restart=0
+
 test: $(STAMP) ## run the whole test suite (ARGS="-k prefetch" for a part)
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
+	$(BIN)/python -m pytest $(XDIST) $(ARGS)
 
 test-all: $(STAMP) ## the same with the long soaks and every case, which takes half an hour
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m "slow or not slow" $(ARGS)
+	$(BIN)/python -m pytest $(XDIST) -o faulthandler_timeout=0 -m "slow or not slow" $(ARGS)
 
 stress: $(STAMP) ## make pipelines up at random and hold them against a serial run, for STRESS_SECONDS (3600)
-	$(BIN)/python -m pytest -m slow tests/faults/test_faults_random.py $(ARGS)
+	$(BIN)/python -m pytest -o faulthandler_timeout=0 -m slow tests/faults/test_faults_random.py $(ARGS)
 
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check $(ARGS)

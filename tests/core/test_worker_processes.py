@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import re
 import signal
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from large_steps import large
+from own_children import own_children
 from prefetch_steps import Items, SharedWalk, Unmade, Walk, dataset, outcome, over
 
 from batchloom import B, Dataset, Pipeline, V
@@ -55,7 +55,7 @@ def test_they_work_and_stay_from_epoch_to_epoch() -> None:
 def test_they_go_with_their_run(how: str) -> None:
     batches = large(4000).p.make().where().gen_batch(40, executor=2, n_epochs=2)
     first = next(batches)
-    pids = {each.pid for each in multiprocessing.active_children()}
+    pids = {each.pid for each in own_children()}
     assert first._pid in pids
     if how == "through":
         for _ in batches:
@@ -67,7 +67,7 @@ def test_they_go_with_their_run(how: str) -> None:
         batches.close()  # type: ignore[attr-defined]
     else:
         del batches
-    assert not pids & {each.pid for each in multiprocessing.active_children()}
+    assert not pids & {each.pid for each in own_children()}
 
 
 def test_they_go_on_while_their_run_waits_for_nothing(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def alive() -> Counter[str]:
 def test_a_run_of_one_batch_needs_one_worker() -> None:
     batches = over(4).where().gen_batch(4, executor=8)
     next(batches)
-    assert len(multiprocessing.active_children()) == 1
+    assert len(own_children()) == 1
     batches.close()  # type: ignore[attr-defined]
 
 
@@ -126,7 +126,7 @@ def test_one_that_dies_is_an_error_that_names_its_batches(
 def test_one_that_is_killed_from_outside_is_an_error() -> None:
     batches = over(400).slow_even(0.005).gen_batch(1, executor=2, n_epochs=None)
     next(batches)
-    for each in multiprocessing.active_children():
+    for each in own_children():
         assert each.pid is not None
         os.kill(each.pid, signal.SIGKILL)
         break
@@ -145,7 +145,7 @@ def test_one_whose_child_outlives_it_is_found_dead() -> None:
 def test_one_that_is_stopped_does_not_hold_up_the_end() -> None:
     batches = over(400).slow_even(0.005).gen_batch(1, executor=2, n_epochs=None)
     next(batches)
-    for each in multiprocessing.active_children():
+    for each in own_children():
         assert each.pid is not None
         os.kill(each.pid, signal.SIGSTOP)
     began = time.monotonic()

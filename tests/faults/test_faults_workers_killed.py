@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from large_steps import large
+from own_children import own_children
 
 from batchloom.errors import WorkerError
 
@@ -26,7 +27,7 @@ KILLS = [0.0, 0.02, 0.1, 0.3, 0.7, 1.5]
 def kill_one(after: float, over: threading.Event) -> None:
     """Kill one of this process's workers, so many seconds after there is one."""
     while not over.wait(0.001):
-        if workers := [each.pid for each in multiprocessing.active_children() if each.pid]:
+        if workers := [each.pid for each in own_children() if each.pid]:
             if not over.wait(after):
                 os.kill(random.Random(after).choice(workers), signal.SIGKILL)
             return
