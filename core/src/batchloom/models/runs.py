@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar, Token
-from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from batchloom.records import Record
+from batchloom.records import Record, field
 
 if TYPE_CHECKING:
     from batchloom.dataset import Dataset

@@ -8,7 +8,6 @@ import sys
 import warnings
 import weakref
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +18,7 @@ from batchloom.models import lifecycle
 from batchloom.models.runs import PipelineRun, doing
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
+from batchloom.records import replace
 from batchloom.runtime.ahead import Monitor
 from batchloom.runtime.compiled import Compiled
 from batchloom.runtime.operations import Operation, origin_of, traceback_taken
