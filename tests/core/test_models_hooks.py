@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -326,7 +327,8 @@ def test_a_broken_plugin_is_named_and_the_others_act(install) -> None:
 
 def test_a_plugin_that_is_switched_off_is_not_imported(install, monkeypatch) -> None:
     install("acme", plugins={"good": "watching:First"}, watching=PLUGIN)
-    monkeypatch.setenv("BATCHLOOM_DISABLE_PLUGINS", "Acme")
+    others = os.environ["BATCHLOOM_DISABLE_PLUGINS"]
+    monkeypatch.setenv("BATCHLOOM_DISABLE_PLUGINS", f"Acme,{others}")
     made().train((1,), {})
     assert "watching" not in sys.modules
 
