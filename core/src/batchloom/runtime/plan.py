@@ -16,7 +16,6 @@ from batchloom.definition import Declaration, Definition
 from batchloom.expressions import Component, Variable, evaluate, find_expressions, has_expressions
 from batchloom.records import Record
 from batchloom.runtime.operations import Operation, PlainAction, gathering, taken_over
-from batchloom.runtime.view import CHANGES
 from batchloom.steps import (
     ActionStep,
     ChanceStep,
@@ -32,7 +31,7 @@ from batchloom.steps import (
     VariableStep,
     WriteVariable,
 )
-from batchloom.variables import is_immutable
+from batchloom.variables import CHANGES, is_immutable
 
 if TYPE_CHECKING:
     from batchloom.runtime.model_steps import EvaluateCall, ModelCall, TrainCall
