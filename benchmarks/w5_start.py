@@ -191,13 +191,19 @@ def by_name(effort: Effort, say: Callable[[str], None]) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="batchloom-") as folder:
         for number in range(200):
             write_package(Path(folder), f"p{number}")
-        programs = {OURS: partial(fresh, NAMED, folder)}
+        programs = {OURS: partial(found, folder)}
         fresh(NAMED, folder)  # leaves its bytecode
         figures = [Figure("cold", COLD, "ms"), Figure("warm", WARM, "µs")]
         rows = compare_programs(programs, OURS, figures, effort, say)
     for row in rows:
         row.relative = None
     return rows
+
+
+def found(folder: str) -> Measured:
+    """Medians of several processes: each finds a first and a next model only once."""
+    each = [fresh(NAMED, folder) for _ in range(REPEATED)]
+    return {key: median(one[key] for one in each) for key in each[0]}
 
 
 def write_package(folder: Path, name: str) -> None:

@@ -107,7 +107,7 @@ def missing_methods(model_class: type) -> list[str]:
     return [each for each in METHODS if not callable(getattr(model_class, each, None))]
 
 
-def check_model_class(model_class: object, what: str) -> type:
+def check_model_class(model_class: Any, what: str, provider: object = None) -> type:
     """Return a class that fulfils the protocol.
 
     Parameters
@@ -116,30 +116,36 @@ def check_model_class(model_class: object, what: str) -> type:
         What a name, an adapter or the user gave.
     what : str
         How to call it in the error: ``"'acme/Forecaster'"``.
+    provider : object, optional
+        Where it comes from, for the error.
 
     Raises
     ------
     ModelProtocolError
         If it is no class, lacks methods, or has methods that core cannot call.
     """
+    if fault := _fault(model_class):
+        origin = "" if provider is None else f", the {provider},"
+        raise ModelProtocolError(f"{what}{origin} {fault}")
+    return model_class  # type: ignore[no-any-return]
+
+
+def _fault(model_class: object) -> str:
+    """Say why something is no model class; nothing if it is one."""
     if not isinstance(model_class, type):
-        raise ModelProtocolError(
-            f"{what} is {model_class!r}, of type {type(model_class).__name__}, and no model class. "
+        return (
+            f"is {model_class!r}, of type {type(model_class).__name__}, and no model class. "
             "A model is a class with the methods " + ", ".join(METHODS)
         )
     if missing := missing_methods(model_class):
-        raise ModelProtocolError(
-            f"{what} is no model: {model_class.__qualname__} lacks the method"
+        return (
+            f"is no model: {model_class.__qualname__} lacks the method"
             f"{'s' * (len(missing) > 1)} {', '.join(missing)}. "
             "Define them, or derive the class from batchloom.models.BaseModel"
         )
     abstract: frozenset[str] = getattr(model_class, "__abstractmethods__", frozenset())
     faults = [f"{each} is abstract" for each in sorted(abstract)] + _uncallable(model_class)
-    if faults:
-        raise ModelProtocolError(
-            f"{what} cannot be used: in {model_class.__qualname__}, {'; '.join(faults)}"
-        )
-    return model_class
+    return f"cannot be used: in {model_class.__qualname__}, {'; '.join(faults)}" if faults else ""
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:

@@ -123,7 +123,7 @@ def get_model_class(name: str) -> type:
     found = _loaded.get((entry, name))
     if found is None:
         # Not under the lock: an import may itself register or ask for models.
-        found = check_model_class(_load(entry, name), f"{name!r}, the {entry},")
+        found = check_model_class(_load(entry, name), repr(name), entry)
         with _lock:
             found = _loaded.setdefault((entry, name), found)
     return found
