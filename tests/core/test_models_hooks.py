@@ -98,7 +98,7 @@ def use() -> Iterator:
     yield register
     for each in names:
         unregister_plugin(each)
-    assert not lifecycle._lifecycle.listened, "a plug-in is still listening"
+    assert not lifecycle.plugins.listened, "a plug-in is still listening"
 
 
 def made(model=Sum):

@@ -82,7 +82,8 @@ def test_a_waiting_writer_keeps_new_readers_out() -> None:
 
     def read(pool: ThreadPoolExecutor) -> Any:
         writer = pool.submit(lock.alone, order.append, "write")
-        while lock._writer is None:
+        while lock._writing.acquire(blocking=False):  # until the writer has it
+            lock._writing.release()
             time.sleep(0.001)
         reader = pool.submit(lock.together, order.append, "read")
         time.sleep(0.05)
@@ -138,7 +139,7 @@ def test_ctrl_c_at_any_moment_releases_it(hold: str, contended: bool) -> None:
         assert is_free(lock)
         if ctrl_c.moment >= 0:
             break  # there are no more
-    assert hits > 4
+    assert hits >= 4
 
 
 class CtrlC:

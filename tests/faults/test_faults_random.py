@@ -43,6 +43,7 @@ from random_pipelines import Recipe, Source, nests, options, recipes, shuffles, 
 
 from batchloom import Pipeline
 from batchloom.models.handle import handle_of
+from batchloom.models.runs import current_run
 
 WARNINGS = ("ignore::UserWarning",)
 FIXED_SEED = 20261122
@@ -433,7 +434,8 @@ def assert_nothing_left(before: dict[str, Any], but: str = "\0") -> None:
 
 
 def assert_free(p: Pipeline) -> None:
-    """Any other thread can write to every model and variable."""
+    """Any other thread can write to every model and variable, and this one is in no run any more."""
+    assert current_run() is None
 
     def write() -> None:
         for each in p.models.values():

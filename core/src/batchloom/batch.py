@@ -168,8 +168,8 @@ class Batch:
         if name in self.components:
             state[name] = value
             portion, position = state["_portion"], state["_position"]
-            is_array = type(value) is np.ndarray and value.ndim > 0
             # What fits need not be looked at again.
+            is_array = type(value) is np.ndarray and value.ndim
             if not is_array or len(value) != portion.batch_size or position >= portion.full:
                 written = portion.written
                 written[position] = (*written.get(position, ()), name)

@@ -15,7 +15,7 @@ from batchloom.errors import DefinitionError, UnknownArgumentError, UnknownVaria
 from batchloom.expressions import Variable, evaluate
 from batchloom.runtime.options import check_batch_size
 from batchloom.runtime.state import State
-from batchloom.runtime.view import RunningPipeline, change_name
+from batchloom.runtime.view import RunningPipeline
 from batchloom.steps import (
     ActionStep,
     EvaluateStep,
@@ -29,7 +29,7 @@ from batchloom.steps import (
     WriteVariable,
     short,
 )
-from batchloom.variables import VariableDeclaration
+from batchloom.variables import VariableDeclaration, change_name
 
 MODES = ("static", "dynamic")
 Metric = Callable[[Any, Any], Any]

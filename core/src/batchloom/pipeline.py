@@ -20,6 +20,7 @@ from batchloom.runtime.state import Failure
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from batchloom.runtime.run import Run
     from batchloom.variables import Variables
 
 
@@ -126,8 +127,7 @@ class Pipeline(Builder):
             raise DefinitionError(
                 "run(n_epochs=None) would never end: iterate with gen_batch or next_batch"
             )
-        for batch in self._batches(chosen, shown=False):
-            del batch  # or it would be kept while the next one is made
+        self._begun(chosen, shown=False).do()
         return self
 
     def resume(self, folder: str | Path, **options: Unpack[RunKeywords]) -> Pipeline:
@@ -165,7 +165,7 @@ class Pipeline(Builder):
         self, batch_size: int | None = None, **options: Unpack[RunKeywords]
     ) -> Iterator[Batch]:
         """Iterate over the batches, each with all steps done; the parameters are those of `run`."""
-        return self._batches(self._options(batch_size, options, "gen_batch"))
+        return self._begun(self._options(batch_size, options, "gen_batch")).batches()
 
     def next_batch(self, batch_size: int | None = None, **options: Unpack[RunKeywords]) -> Batch:
         """Give the next batch, from one call to the next; the parameters are those of `run`.
@@ -180,7 +180,7 @@ class Pipeline(Builder):
         if self._iteration is None or batch_size is not None or options:
             chosen = self._options(batch_size, options, "next_batch")
             if self._iteration is None:
-                self._iteration = chosen, self._batches(chosen)
+                self._iteration = chosen, self._begun(chosen).batches()
             elif not chosen.same_as(self._iteration[0]):
                 raise DefinitionError(
                     f"next_batch was begun with {self._iteration[0].describe()}, and is now asked for "
@@ -296,7 +296,8 @@ class Pipeline(Builder):
             )
         return RunOptions.gather(self._definition.run_options, batch_size, given, method)
 
-    def _batches(self, options: RunOptions, shown: bool = True) -> Iterator[Batch]:
+    def _begun(self, options: RunOptions, shown: bool = True) -> Run:
+        """Make a run."""
         from batchloom.runtime.run import Run
 
         checks.check_definition(self._definition)
@@ -308,7 +309,7 @@ class Pipeline(Builder):
                 f"{len(self._dataset_of())} items",
                 stacklevel=3,
             )
-        return run.batches()
+        return run
 
     def _dataset_of(self) -> Dataset:
         assert self.dataset is not None

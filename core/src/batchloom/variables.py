@@ -76,6 +76,16 @@ class VariableDeclaration(Record):
         return copy.deepcopy(self.init_on_each_run)
 
 
+CHANGES: dict[str, Callable[[Any, Any], Any]] = {
+    "set": lambda old, value: value,
+    "inc": lambda old, value: old + value,
+    "append": lambda old, value: _in_place(old, "append", value),
+    "extend": lambda old, value: _in_place(old, "extend", value),
+    "update": lambda old, value: _in_place(old, "update", value),
+}
+"""How a variable is written: a function of its old value and of a new one."""
+
+
 class Variables(MutableMapping[str, Any]):
     """The variables of one pipeline, by name. Only declared names can be read or written.
 
@@ -133,6 +143,17 @@ class Variables(MutableMapping[str, Any]):
                 raise self._unknown(name)
             values[name] = value = function(values[name], *args)
             return value
+
+    def append(self, name: str, value: Any) -> None:
+        """Append to a value, atomically: `change` for what is done after each batch."""
+        if self._late:
+            self._finish(name)
+        with self._lock:
+            old = self._values.get(name)
+            if type(old) is list:
+                old.append(value)
+            else:
+                self.change(name, CHANGES["append"], value)
 
     def change_when_there(
         self,
@@ -201,3 +222,26 @@ def is_immutable(value: Any) -> bool:
     return type(value) in IMMUTABLE or (
         isinstance(value, np.generic) and not isinstance(value, (np.void, np.object_))
     )
+
+
+def change_name(mode: str) -> str:
+    """Give the name of a way to change a variable, or refuse it."""
+    short = {"w": "set", "a": "append", "e": "extend", "u": "update", "write": "set"}
+    name = short.get(mode, mode)
+    if name not in CHANGES:
+        raise DefinitionError(
+            f"mode={mode!r}: a variable is changed by one of {', '.join(CHANGES)}"
+        )
+    return name
+
+
+def _in_place(old: Any, method: str, value: Any) -> Any:
+    change = getattr(old, method, None)
+    if change is None:
+        raise DefinitionError(
+            f"a variable that holds {type(old).__name__} {old!r} has no {method}(): "
+            "declare it with init_variable(name, init_on_each_run="
+            f"{'dict' if method == 'update' else 'list'})"
+        )
+    change(value)
+    return old

@@ -18,7 +18,7 @@ from batchloom.models.calls import Calls, calls_on
 from batchloom.models.late import settled
 from batchloom.models.lock import ModelLock
 from batchloom.models.protocol import METHODS, RunInfo
-from batchloom.models.runs import current_run
+from batchloom.models.runs import PipelineRun, current_run
 from batchloom.models.spec import ModelSpec, model_label
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _alone(method: Method) -> Method:
 
     @functools.wraps(method)
     def alone(self: ModelHandle, *args: Any, **kwargs: Any) -> Any:
-        return self._holding(self.lock.alone, method, self, *args, **kwargs)
+        return self._holding(self.lock.alone, functools.partial(method, self, *args, **kwargs))
 
     return alone  # type: ignore[return-value]
 
@@ -53,6 +53,8 @@ class ModelHandle:
         The config it was made with.
     version : int
         How often the model was written to: built, loaded, trained, or given an end of epoch.
+    in_run : PipelineRun or None
+        The open run that it was told of last.
     """
 
     def __init__(self, raw: Any, spec: ModelSpec, config: Mapping[str, Any] | None = None) -> None:
@@ -61,13 +63,14 @@ class ModelHandle:
         self.config = dict(config or {})
         self.version = 0
         self.is_built = False
+        self.in_run: PipelineRun | None = None
         self.also_reads: str | None = None  # a class whose files a user vouches for
         self.lock = ModelLock()
         self.calls: Calls = calls_on(raw)
         self.model: Any = raw if isinstance(raw, BaseModel) else LockedModel(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: each for name, each in self.__dict__.items() if name != "model"}
+        return {**self.__dict__, "model": None, "in_run": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -134,20 +137,35 @@ class ModelHandle:
             self.calls.model.stop_training = False
         self.calls.begin_run(run)
 
+    def leave_run(self, run: PipelineRun) -> None:
+        """Let go of a run that has ended."""
+        if self.in_run is run:
+            self.in_run = None
+
     def train(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None = None
     ) -> Any:
         """Train on one batch; None means that there is no output, which may be a `LateOutput`."""
         run = current_run()
-        if run is not None and run.begin_model is not None:
+        if run is not self.in_run and run is not None and run.begin_model is not None:
             run.begin_model(self)  # a step's training and an action's are one to the model
         if self.calls.want_batch:
             kwargs = self._given("train", kwargs, batch)
-        return self._holding(self.lock.alone, self._train, args, kwargs, batch)
+        # Done once for each batch, and so not by way of _holding.
+        try:
+            if self.spec.settings is None:
+                return self.lock.alone(self._train, args, kwargs, batch)
+            return self.lock.alone(_under, self.spec.settings, self._train, args, kwargs, batch)
+        except Exception as exc:
+            add_note_once(exc, self.label)
+            raise
 
     def _train(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None) -> Any:
         self.version += 1
-        output = lifecycle.train_model(self, args, kwargs, batch)
+        if lifecycle.plugins.trainings_are_heard:
+            output = lifecycle.train_model(self, args, kwargs, batch)
+        else:
+            output = self.calls.train(args, kwargs)
         self.is_built = True
         return output
 
@@ -242,14 +260,12 @@ class ModelHandle:
         """Call a function as an operation that changes the model: for what it does of its own accord."""
         return self._holding(self.lock.alone, do, *args)
 
-    def _holding(
-        self, hold: Callable[..., Any], do: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Any:
+    def _holding(self, hold: Callable[..., Any], do: Callable[..., Any], /, *args: Any) -> Any:
         """Call a function with the lock held, and under the settings of the model's library."""
         try:
             if self.spec.settings is None:
-                return hold(do, *args, **kwargs)
-            return hold(_under, self.spec.settings, do, *args, **kwargs)
+                return hold(do, *args)
+            return hold(_under, self.spec.settings, do, *args)
         except Exception as exc:
             add_note_once(exc, self.label)
             raise
@@ -260,10 +276,9 @@ def _under(
     do: Callable[..., Any],
     /,
     *args: Any,
-    **kwargs: Any,
 ) -> Any:
     with settings():
-        return do(*args, **kwargs)
+        return do(*args)
 
 
 class LockedModel:

@@ -28,8 +28,11 @@ class _Running(threading.local):
     operations: frozenset[tuple[int, str]] = frozenset()
 
 
-class _Lifecycle:
+class _Plugins:
     """Who listens to which hook; plug-ins are loaded at the first operation of any model."""
+
+    trainings_are_heard = True
+    """Whether somebody may listen to ``train_model``: it is asked for each batch."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -55,6 +58,7 @@ class _Lifecycle:
             for name, plugin in self.own.items():
                 self._add(plugin, name)
             self.loaded = True
+            self.trainings_are_heard = "train_model" in self.listened
 
     def _load_one(self, entry: Entry) -> None:
         from batchloom.models.entries import load
@@ -66,19 +70,28 @@ class _Lifecycle:
             warnings.warn(f"left out the {entry}: {exc}", RuntimeWarning, stacklevel=2)
 
     def _add(self, plugin: object, name: str) -> None:
-        from batchloom.models.hooks import add_plugin, listened, new_manager
+        from batchloom.models.hooks import add_plugin, new_manager
 
         self.manager = self.manager or new_manager()
         add_plugin(self.manager, plugin, name)
+        self.listen()
+
+    def listen(self) -> None:
+        """See who listens to which hook now."""
+        from batchloom.models.hooks import listened
+
+        assert self.manager is not None
         self.listened = listened(self.manager)
+        self.trainings_are_heard = not self.loaded or "train_model" in self.listened
 
     def forget(self) -> None:
         """Drop what was loaded, so that the next operation loads again."""
         with self.lock:
             self.manager, self.listened, self.loaded = None, frozenset(), False
+            self.trainings_are_heard = True
 
 
-_lifecycle = _Lifecycle()
+plugins = _Plugins()
 
 
 def register_plugin(plugin: object, name: str | None = None) -> str:
@@ -103,12 +116,12 @@ def register_plugin(plugin: object, name: str | None = None) -> str:
         If a hook is misspelt or takes unknown arguments, or the name is taken.
     """
     name = name or f"{getattr(plugin, '__name__', type(plugin).__name__)}-{id(plugin):x}"
-    with _lifecycle.lock:
-        _lifecycle.load()
-        if name in _lifecycle.own:
+    with plugins.lock:
+        plugins.load()
+        if name in plugins.own:
             raise PluginError(f"a plug-in {name!r} is registered already: unregister it first")
-        _lifecycle._add(plugin, name)
-        _lifecycle.own[name] = plugin
+        plugins._add(plugin, name)
+        plugins.own[name] = plugin
     return name
 
 
@@ -120,28 +133,24 @@ def unregister_plugin(name: str) -> None:
     PluginError
         If there is none of that name.
     """
-    from batchloom.models.hooks import listened
-
-    with _lifecycle.lock:
-        if name not in _lifecycle.own:
-            raise PluginError(
-                f"no plug-in {name!r} is registered; there is: {list(_lifecycle.own)}"
-            )
-        del _lifecycle.own[name]
-        assert _lifecycle.manager is not None
-        _lifecycle.manager.unregister(name=name)
-        _lifecycle.listened = listened(_lifecycle.manager)
+    with plugins.lock:
+        if name not in plugins.own:
+            raise PluginError(f"no plug-in {name!r} is registered; there is: {list(plugins.own)}")
+        del plugins.own[name]
+        assert plugins.manager is not None
+        plugins.manager.unregister(name=name)
+        plugins.listen()
 
 
 def loaded_plugins() -> tuple[pluggy.PluginManager | None, dict[Entry, Exception]]:
     """Load the plug-ins and return their manager (None if there are none) and the broken ones."""
-    _lifecycle.load()
-    return _lifecycle.manager, dict(_lifecycle.broken)
+    plugins.load()
+    return plugins.manager, dict(plugins.broken)
 
 
 def forget_plugins() -> None:
     """Have the installed plug-ins looked for again at the next operation."""
-    _lifecycle.forget()
+    plugins.forget()
 
 
 def begin_run(run: PipelineRun) -> None:
@@ -174,8 +183,6 @@ def train_model(
     handle: ModelHandle, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None
 ) -> Any:
     """Train a model on one batch."""
-    if _lifecycle.loaded and "train_model" not in _lifecycle.listened:
-        return handle.calls.train(args, kwargs)  # once for each batch: nobody else is asked
     if _passes("train_model", handle):
         run = current_run()
         return _call("train_model", handle, args=args, kwargs=kwargs, batch=batch, run=run)
@@ -215,18 +222,18 @@ def end_epoch(handle: ModelHandle, epoch: int, last: bool) -> Any:
 
 
 def _tell(hook: str, **arguments: Any) -> None:
-    if not _lifecycle.loaded:
-        _lifecycle.load()
-    if hook in _lifecycle.listened:
-        assert _lifecycle.manager is not None
-        getattr(_lifecycle.manager.hook, hook)(**arguments)
+    if not plugins.loaded:
+        plugins.load()
+    if hook in plugins.listened:
+        assert plugins.manager is not None
+        getattr(plugins.manager.hook, hook)(**arguments)
 
 
 def _passes(hook: str, handle: ModelHandle) -> bool:
     # A plug-in that calls the operation it is wrapping means the model itself, not itself again.
-    if not _lifecycle.loaded:
-        _lifecycle.load()
-    return hook in _lifecycle.listened and (id(handle), hook) not in _lifecycle.running.operations
+    if not plugins.loaded:
+        plugins.load()
+    return hook in plugins.listened and (id(handle), hook) not in plugins.running.operations
 
 
 def _call(hook: str, handle: ModelHandle, **arguments: Any) -> Any:
@@ -240,11 +247,11 @@ def _call(hook: str, handle: ModelHandle, **arguments: Any) -> Any:
 
 
 def _pluggy(hook: str, handle: ModelHandle, **arguments: Any) -> Any:
-    assert _lifecycle.manager is not None
-    before = _lifecycle.running.operations
-    _lifecycle.running.operations = before | {(id(handle), hook)}
+    assert plugins.manager is not None
+    before = plugins.running.operations
+    plugins.running.operations = before | {(id(handle), hook)}
     try:
-        caller = getattr(_lifecycle.manager.hook, hook)
+        caller = getattr(plugins.manager.hook, hook)
         return caller(model=handle.model, name=handle.name, **arguments)
     finally:
-        _lifecycle.running.operations = before
+        plugins.running.operations = before

@@ -25,7 +25,6 @@ class ModelLock:
 
     def __init__(self) -> None:
         self._writing = threading.RLock()  # held by the writer, and by each reader on its way in
-        self._writer: int | None = None  # the thread that holds it as the writer
         self._readers: dict[int, threading.Lock] = {}  # thread: what it holds until it has read
 
     def __reduce__(self) -> tuple[type[ModelLock], tuple[()]]:
@@ -35,9 +34,9 @@ class ModelLock:
     @property
     def is_held_alone(self) -> bool:
         """Whether this thread holds it alone."""
-        return self._writer == threading.get_ident()
+        return self._writing._is_owned()  # type: ignore[attr-defined, no-any-return]
 
-    def alone(self, do: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
+    def alone(self, do: Callable[..., Result], /, *args: Any) -> Result:
         """Call a function while nobody else holds the lock.
 
         Raises
@@ -45,38 +44,32 @@ class ModelLock:
         ModelError
             If this thread holds it as a reader.
         """
-        me = threading.get_ident()
-        if me in self._readers:
+        if self._readers and threading.get_ident() in self._readers:
             raise ModelError(
                 "a model cannot be trained, built, loaded or saved from inside its own predict: "
                 "other threads may be reading it. Do it after predict has returned"
             )
         with self._writing:
-            outer = self._writer
-            try:
-                self._writer = me
-                # No other can come in, so those that are there are all that there is to wait for.
-                if self._readers:
-                    self._wait_for_readers()
-                return do(*args, **kwargs)
-            finally:
-                self._writer = outer
+            # No other can come in, so those that are there are all that there is to wait for.
+            if self._readers:
+                self._wait_for_readers()
+            return do(*args)
 
     def _wait_for_readers(self) -> None:
         for reading in self._readers.copy().values():
             with reading:
                 pass
 
-    def together(self, do: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
+    def together(self, do: Callable[..., Result], /, *args: Any) -> Result:
         """Call a function while nobody holds the lock alone."""
         me = threading.get_ident()
-        if me == self._writer or me in self._readers:
-            return do(*args, **kwargs)
+        if me in self._readers or self.is_held_alone:
+            return do(*args)
         reading = threading.Lock()
         try:
             with reading:
                 with self._writing:
                     self._readers[me] = reading
-                return do(*args, **kwargs)
+                return do(*args)
         finally:
             self._readers.pop(me, None)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar, Token
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchloom.records import Record
 
 if TYPE_CHECKING:
     from batchloom.dataset import Dataset
     from batchloom.models.handle import ModelHandle
+
+
+Result = TypeVar("Result")
 
 
 class PipelineRun(Record):
@@ -47,26 +49,24 @@ class PipelineRun(Record):
 _current: ContextVar[PipelineRun | None] = ContextVar("batchloom_run", default=None)
 
 
-def current_run() -> PipelineRun | None:
-    """Return the run whose steps this thread is doing now, or None."""
-    return _current.get()
+# The context variable's own methods, because they are called for each batch, and Ctrl-C cannot come within.
+
+current_run: Callable[[], PipelineRun | None] = _current.get
+"""Return the run whose steps this thread is doing now, or None."""
+
+enter_run: Callable[[PipelineRun | None], object] = _current.set
+"""Have what this thread does from now on belong to a run, or to none: `within` where it need not be cheap.
+
+Whoever calls it first keeps what `current_run` says, and goes back to that in a ``finally``; the call is
+inside of the ``try``, because Ctrl-C may come when it returns.
+"""
 
 
-def enter_run(run: PipelineRun) -> Token[PipelineRun | None]:
-    """Have what this thread does from now on belong to a run; `doing` where it need not be cheap."""
-    return _current.set(run)
-
-
-def leave_run(before: Token[PipelineRun | None]) -> None:
-    """Go back to what was before `enter_run`."""
-    _current.reset(before)
-
-
-@contextlib.contextmanager
-def doing(run: PipelineRun) -> Iterator[None]:
-    """Have everything that this thread does meanwhile belong to a run."""
-    before = _current.set(run)
+def within(run: PipelineRun, do: Callable[..., Result], /, *args: Any) -> Result:
+    """Call a function, and have everything that this thread does meanwhile belong to a run."""
+    outer = current_run()
     try:
-        yield
+        enter_run(run)
+        return do(*args)
     finally:
-        _current.reset(before)
+        enter_run(outer)

@@ -53,29 +53,22 @@ class Arguments:
         late = {name: each for name, each in given.items() if name not in self._fixed}
         self._names = {name: each for name, each in late.items() if isinstance(each, str)}
         self._nests = {name: each for name, each in late.items() if name not in self._names}
-        self._read = reader_of(self._names)
+        self._read = reader_of(self._names, self._fixed)
         self._components: tuple[str, ...] | None = None
 
     def __call__(self, batch: Batch, model: Any) -> dict[str, Any]:
         """Work the arguments out for one batch."""
         if batch.components is self._components:
-            made = self._read(batch)
-            if self._fixed:
-                made |= self._fixed
-        else:
-            made = self._looked_up(batch)
+            return self._read(batch)
+        looked_up = {name: self._look_up(name, each, batch) for name, each in self._names.items()}
+        made = {**self._fixed, **looked_up}
         for name, each in self._nests.items():
             made[name] = self._resolve(name, each, batch)
         if self._make_data is not None:
             made |= self._made_data(batch, model)
+        elif not self._nests and all(each in batch.components for each in self._names.values()):
+            self._components = batch.components  # all are in every batch that has these
         return made
-
-    def _looked_up(self, batch: Batch) -> dict[str, Any]:
-        """Look up what each name means; if all are components, so they are in every batch that has these."""
-        found = {name: self._look_up(name, each, batch) for name, each in self._names.items()}
-        if self._names and all(each in batch.components for each in self._names.values()):
-            self._components = batch.components
-        return {**self._fixed, **found}
 
     def variables(self) -> set[str]:
         """Name the variables that are (or may be) read."""
@@ -181,13 +174,20 @@ class Arguments:
         return dict(made)
 
 
-def reader_of(components: Mapping[str, str]) -> Callable[[Batch], dict[str, Any]]:
-    """Make a function of a batch that gives its components by the names of arguments."""
-    if all(each.isidentifier() and not iskeyword(each) for each in components.values()):
-        items = ", ".join(f"{name!r}: batch.{each}" for name, each in components.items())
-        made: Callable[[Batch], dict[str, Any]] = eval(f"lambda batch: {{{items}}}")
-        return made
-    return lambda batch: {name: getattr(batch, each) for name, each in components.items()}
+def reader_of(
+    components: Mapping[str, str], fixed: dict[str, Any]
+) -> Callable[[Batch], dict[str, Any]]:
+    """Make a function of a batch that gives its components, and fixed values, by the names of arguments."""
+    if any(not each.isidentifier() or iskeyword(each) for each in components.values()):
+        return lambda batch: (
+            fixed | {name: getattr(batch, each) for name, each in components.items()}
+        )
+    items = ["**fixed"] if fixed else []
+    items += [f"{name!r}: batch.{each}" for name, each in components.items()]
+    made: Callable[[Batch], dict[str, Any]] = eval(
+        f"lambda batch: {{{', '.join(items)}}}", {"fixed": fixed}
+    )
+    return made
 
 
 def strings_in(value: Any) -> list[str]:

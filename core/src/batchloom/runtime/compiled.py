@@ -102,7 +102,7 @@ class Compiled:
         return loop
 
     def _scope(self) -> dict[str, Any]:
-        from batchloom.models.runs import enter_run, leave_run
+        from batchloom.models.runs import current_run, enter_run
 
         scope: dict[str, Any] = {
             "Bare": _Bare,
@@ -110,11 +110,11 @@ class Compiled:
             "arrays": _arrays,
             "batch_class": self._batch_class,
             "check_lengths": Batch.check_lengths,
+            "current_run": current_run,
             "enter_run": enter_run,
             "gathering": _gathering,
             "go_on": self._go_on,
             "labels": [*(each.label for each in self.operations), "gathering of components"],
-            "leave_run": leave_run,
             "located": located,
             "names": self._names,
             "replaced": self._replaced,
@@ -219,8 +219,9 @@ def _steps(operations: Sequence[Operation], alone: tuple[str, ...], enters: bool
     """
     if not operations and not alone:
         return []
-    lines = ["        before = enter_run(run)"] if enters else []
+    lines = ["        outer = current_run()"] if enters else []
     lines += ["        try:"]
+    lines += ["            enter_run(run)"] if enters else []
     if alone:
         lines += ["            step = -1"]
         lines += [
@@ -241,7 +242,7 @@ def _steps(operations: Sequence[Operation], alone: tuple[str, ...], enters: bool
         "            continue",
     ]
     if enters:
-        lines += ["        finally:", "            leave_run(before)"]
+        lines += ["        finally:", "            enter_run(outer)"]
     return lines
 
 

@@ -13,8 +13,7 @@ from batchloom.batch import Batch
 from batchloom.definition import Definition
 from batchloom.errors import DefinitionError, UnknownDestinationError
 from batchloom.expressions import Component, Variable
-from batchloom.runtime.view import CHANGES
-from batchloom.variables import Variables
+from batchloom.variables import CHANGES, Variables
 
 if TYPE_CHECKING:
     from batchloom.models.late import LateOutput
@@ -27,25 +26,19 @@ class Destination:
     ----------
     target : str, B.name or V.name
         A plain name is that of a component if the batch has one, else that of a variable.
-    append : bool
-        Append to the variable, rather than replace its value.
     definition : Definition
     """
 
-    def __init__(self, target: Any, append: bool, definition: Definition) -> None:
-        if not isinstance(target, (str, Component, Variable)) or (
-            append and isinstance(target, Component)
-        ):
-            kinds = "a variable's name or V.name" if append else "a name, B.name or V.name"
-            raise DefinitionError(
-                f"{'append_to' if append else 'save_to'}={target!r}: give {kinds}"
-            )
+    append = False
+    _change = staticmethod(CHANGES["set"])
+
+    def __init__(self, target: Any, definition: Definition) -> None:
+        if not isinstance(target, (str, Component, Variable)):
+            raise DefinitionError(f"save_to={target!r}: give a name, B.name or V.name")
         self.name = target if isinstance(target, str) else target.name
         self.target = target
-        self.append = append
         self._variables = definition.variables
-        self._change = CHANGES["append" if append else "set"]
-        self._is_variable = append or isinstance(target, Variable)
+        self._is_variable = isinstance(target, Variable)
         self._is_component = isinstance(target, Component)
 
     def may_write_variable(self) -> bool:
@@ -64,11 +57,7 @@ class Destination:
         if not self._is_variable and self.is_component(batch):
             return
         if self.name not in self._variables:
-            raise unknown_destination(self, self.append, batch.components, self._variables)
-        if self.append:
-            value = (_variables_of(batch) if variables is None else variables).so_far(self.name)
-            if type(value) is not list:
-                _check_append(self.name, value)
+            raise unknown_destination(self, False, batch.components, self._variables)
 
     def store(self, batch: Batch, value: Any, variables: Variables | None = None) -> None:
         """Put a value there."""
@@ -110,6 +99,32 @@ class Destination:
         return self._is_component or batch.has_component(self.name)
 
 
+class AppendingDestination(Destination):
+    """One variable of the pipeline, to which values are appended."""
+
+    append = True
+    _change = staticmethod(CHANGES["append"])
+
+    def __init__(self, target: Any, definition: Definition) -> None:
+        if not isinstance(target, (str, Variable)):
+            raise DefinitionError(f"append_to={target!r}: give a variable's name or V.name")
+        super().__init__(target, definition)
+        self._is_variable = True
+
+    def check(self, batch: Batch, variables: Variables | None = None) -> None:
+        if self.name not in self._variables:
+            raise unknown_destination(self, True, batch.components, self._variables)
+        value = (_variables_of(batch) if variables is None else variables).so_far(self.name)
+        if type(value) is not list and not callable(getattr(value, "append", None)):
+            raise DefinitionError(
+                f"append_to={self.name!r}: the variable holds {type(value).__name__} {value!r}, which "
+                f"has no append(). Declare it with init_variable({self.name!r}, init_on_each_run=list)"
+            )
+
+    def store(self, batch: Batch, value: Any, variables: Variables | None = None) -> None:
+        (_variables_of(batch) if variables is None else variables).append(self.name, value)
+
+
 class Destinations:
     """Where the output of one step goes: nowhere, to one place, or each part to a place of its own.
 
@@ -125,7 +140,8 @@ class Destinations:
         given = append_to if append else save_to
         self.several = isinstance(given, (list, tuple))
         targets: Sequence[Any] = given if self.several else [given] if given is not None else []
-        self.places = [Destination(each, append, definition) for each in targets]
+        kind = AppendingDestination if append else Destination
+        self.places = [kind(each, definition) for each in targets]
 
     def __bool__(self) -> bool:
         return bool(self.places)
@@ -223,11 +239,3 @@ def unknown_destination(
 def _variables_of(batch: Batch) -> Variables:
     assert batch.pipeline is not None
     return batch.pipeline.variables
-
-
-def _check_append(name: str, value: Any) -> None:
-    if not callable(getattr(value, "append", None)):
-        raise DefinitionError(
-            f"append_to={name!r}: the variable holds {type(value).__name__} {value!r}, which has no "
-            f"append(). Declare it with init_variable({name!r}, init_on_each_run=list)"
-        )

@@ -63,7 +63,12 @@ class TrainCall(ModelCall):
     """``train_model``."""
 
     def __call__(self, batch: Batch) -> Batch:
-        return self.train(batch) if batch.size else batch
+        if not batch.size:
+            return batch
+        assert batch.pipeline is not None
+        if type(batch.pipeline) is not RunningPipeline:
+            batch.pipeline.handle(self.name)  # raises: there are no models yet
+        return self.train(batch)
 
     def train(self, batch: Batch) -> Batch:
         """Train on a batch that has items."""
@@ -72,13 +77,10 @@ class TrainCall(ModelCall):
         assert state is not None
         variables = state.variables
         self._place.check(batch, variables)
-        view = batch.__dict__.get("pipeline")
-        if view is not None and type(view) is not RunningPipeline:
-            view.handle(self.name)  # raises: there are no models yet
         handle = state.handles.get(self.name, self._static) or state.handle_for(self.name, batch)
         arguments = self.arguments(batch, handle.model)
         output = handle.train((), arguments, batch)
-        if isinstance(output, LateOutput):
+        if type(output) is LateOutput:
             self.destinations.store_when_there(batch, output, variables)
         elif output is not None:
             self._place.store(batch, output, variables)

@@ -19,7 +19,6 @@ from batchloom.runtime import partners
 from batchloom.runtime.destinations import Destinations
 from batchloom.runtime.model_steps import CALLS, EvaluateCall, ModelCall, TrainCall
 from batchloom.runtime.operations import Operation, PlainAction, gathering, taken_over
-from batchloom.runtime.view import CHANGES
 from batchloom.steps import (
     ActionStep,
     ChanceStep,
@@ -34,7 +33,7 @@ from batchloom.steps import (
     VariableStep,
     WriteVariable,
 )
-from batchloom.variables import is_immutable
+from batchloom.variables import CHANGES, is_immutable
 
 if TYPE_CHECKING:
     from batchloom.runtime.state import State

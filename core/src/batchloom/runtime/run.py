@@ -16,7 +16,7 @@ from batchloom.batch import Batch
 from batchloom.definition import Definition
 from batchloom.errors import SkipBatch, WorkerError
 from batchloom.models import lifecycle
-from batchloom.models.runs import PipelineRun, doing
+from batchloom.models.runs import PipelineRun, within
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
 from batchloom.runtime.ahead import Monitor
@@ -66,7 +66,7 @@ class Run:
         Of the pipeline object that runs.
     options : RunOptions
     shown : bool
-        Whether anybody looks at the batches.
+        Whether anybody looks at the batches; else `do` is what does the run.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class Run:
         if options.checkpoint is not None:
             self._find_checkpoint(options.checkpoint)
         self._place = Place() if self._restored is None else self._restored.place
+        self._is_entered = not shown
         self._shown = shown or self._checkpoints is not None
         state.import_models()
         ahead = depth_of(options) > 0
@@ -114,6 +115,14 @@ class Run:
         """Whether an epoch has no batch."""
         return self._source.batches == 0
 
+    def do(self) -> None:
+        """Do the run, of which nobody looks at the batches."""
+        within(self._seen, self._do)
+
+    def _do(self) -> None:
+        for batch in self.batches():
+            del batch  # or it would be kept while the next one is made
+
     def batches(self) -> Iterator[Batch]:
         """Do the run; each batch is given out when all its steps are done."""
         batches = self._batches()
@@ -129,8 +138,7 @@ class Run:
                 self._sigterm.begin()
             if self._seen.models:
                 lifecycle.begin_run(self._seen)
-            with doing(self._seen):
-                finished = self._restore() or finished
+            finished = within(self._seen, self._restore) or finished
             pool = self._pool()
             stages = self._stages(pool)
             stage = stages[-1]
@@ -141,8 +149,7 @@ class Run:
                         yield from batches
                     batches = ()  # it may hold the latest batch
                 self._keep(stage)
-                with doing(self._seen):
-                    item, finished = self._next(stage)
+                item, finished = within(self._seen, self._next, stage)
                 if isinstance(item, Batch):
                     self._bar.batch(item.epoch, self._source.epochs)
                     yield item
@@ -307,16 +314,18 @@ class Run:
     def _compiled(self, operations: Sequence[Operation]) -> Compiled:
         dataset = self._dataset
         # Only models, plug-ins that follow them, and what is merged in want to know which run it is.
-        run = self._seen if self._seen.models or self.plan.partners else None
+        asked = bool(self._seen.models or self.plan.partners)
+        run = self._seen if asked and not self._is_entered else None
         return Compiled(operations, dataset.batch_class, dataset.components, run)
 
     def begin_model(self, handle: ModelHandle) -> None:
         """Tell a model of the pipeline of the run, before it is first trained in it."""
-        if self.begun.get(handle.name) is handle:
-            return
-        if any(self.state.find(name) is handle for name in self.definition.models):
+        if self.begun.get(handle.name) is not handle:
+            if all(self.state.find(name) is not handle for name in self.definition.models):
+                return
             self.begun[handle.name] = handle
             handle.begin_run(self.info_for(handle))
+        handle.in_run = self._seen
 
     def info_for(self, handle: ModelHandle) -> RunInfo:
         """Say what a model may know of the run."""
@@ -376,8 +385,9 @@ class Run:
             if self._seen.models:
                 exception = None if finished else sys.exception()
                 last_of_all.callback(lifecycle.end_run, self._seen, exception)
-            if not finished:
-                for handle in self.begun.values():
+            for handle in self.begun.values():
+                last_of_all.callback(handle.leave_run, self._seen)
+                if not finished:
                     last_of_all.callback(handle.abandon_run)
             for stage in stages:
                 last_of_all.callback(stage.close)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from batchloom.batch import Batch
-from batchloom.models.runs import enter_run, leave_run
+from batchloom.models.runs import within
 from batchloom.portion import Portion
 from batchloom.runtime.compiled import Compiled, Loop
 from batchloom.runtime.outcomes import Outcome, Problem
@@ -129,13 +129,12 @@ class Stage:
         # Now, or who has prepared this lot would have nothing to do until all of it is given out.
         self._fill(1)
         while self._position < stop and self._is_prepared(head):
-            before = enter_run(self._preparation.run)
-            try:
-                batch = self._acted(self._next_of(head))
-            finally:
-                leave_run(before)
+            batch = within(self._preparation.run, self._acted_next, head)
             if batch is not None:
                 yield batch
+
+    def _acted_next(self, head: Work) -> Batch | None:
+        return self._acted(self._next_of(head))
 
     def _is_prepared(self, head: Work) -> bool:
         """Tell whether the next batch is prepared; until it is, gather others here that are wanted soon.

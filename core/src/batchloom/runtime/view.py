@@ -7,15 +7,14 @@ every batch before it is done: then what it sees, and what it leaves, is what it
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from batchloom.errors import DefinitionError
 from batchloom.models.runs import PipelineRun, current_run
 from batchloom.ordering import is_shuffled
 from batchloom.runtime.turns import ModelRead, Turn, Turns, VariableRead
-from batchloom.variables import Variables, is_immutable
+from batchloom.variables import CHANGES, Variables, change_name, is_immutable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,23 +23,6 @@ if TYPE_CHECKING:
     from batchloom.dataset import Dataset
     from batchloom.models.handle import ModelHandle
     from batchloom.runtime.state import State
-
-
-def _appended(old: Any, value: Any) -> Any:
-    if type(old) is not list:
-        return _in_place(old, "append", value)
-    old.append(value)
-    return old
-
-
-CHANGES: dict[str, Callable[[Any, Any], Any]] = {
-    "set": lambda old, value: value,
-    "inc": lambda old, value: old + value,
-    "append": _appended,
-    "extend": lambda old, value: _in_place(old, "extend", value),
-    "update": lambda old, value: _in_place(old, "update", value),
-}
-"""How a variable is written: a function of its old value and of a new one."""
 
 
 class RunningPipeline:
@@ -226,26 +208,3 @@ class Views:
         """Give the turn of the batch at a position."""
         assert self.turns is not None
         return self.opened.setdefault(position, Turn(self.turns, position, self._may_read))
-
-
-def change_name(mode: str) -> str:
-    """Give the name of a way to change a variable, or refuse it."""
-    short = {"w": "set", "a": "append", "e": "extend", "u": "update", "write": "set"}
-    name = short.get(mode, mode)
-    if name not in CHANGES:
-        raise DefinitionError(
-            f"mode={mode!r}: a variable is changed by one of {', '.join(CHANGES)}"
-        )
-    return name
-
-
-def _in_place(old: Any, method: str, value: Any) -> Any:
-    change = getattr(old, method, None)
-    if change is None:
-        raise DefinitionError(
-            f"a variable that holds {type(old).__name__} {old!r} has no {method}(): "
-            "declare it with init_variable(name, init_on_each_run="
-            f"{'dict' if method == 'update' else 'list'})"
-        )
-    change(value)
-    return old

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from batchloom.batch import Batch
-from batchloom.models.runs import PipelineRun, doing
+from batchloom.models.runs import PipelineRun, within
 from batchloom.portion import Portion
 from batchloom.runtime.ahead import Monitor, OrderedLock, RunCancelledError
 from batchloom.runtime.compiled import Compiled, Loop
@@ -194,10 +194,8 @@ class Work:
 
     def run(self) -> None:
         """Prepare all batches of the lot, in a thread of a pool, unless somebody else does."""
-        if not self.claim():
-            return
-        with doing(self._prepare.run):
-            self._run()
+        if self.claim():
+            within(self._prepare.run, self._run)
 
     def _run(self) -> None:
         self._began = time.perf_counter()
