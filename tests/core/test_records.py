@@ -1,4 +1,4 @@
-"""Records are frozen dataclasses, whatever they are made with."""
+"""Records are what frozen dataclasses are, without their price."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from batchloom.errors import DefinitionError
-from batchloom.records import Record
+from batchloom.records import Record, field, fields, replace
 
 
 class Place(Record):
@@ -19,7 +19,7 @@ class Place(Record):
 
     row: int
     column: int = 0
-    marks: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    marks: Mapping[str, int] = field(default_factory=dict)
 
     kind = "place"
 
@@ -27,7 +27,7 @@ class Place(Record):
 class Named(Place):
     """A place with a name."""
 
-    name: str = dataclasses.field(default="here", repr=False)
+    name: str = field(default="here", repr=False)
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -37,7 +37,7 @@ class Named(Place):
 def test_fields_are_taken_by_position_and_by_name_after_those_of_the_base() -> None:
     place = Named(3, 4, name="there")
     assert (place.row, place.column, place.marks, place.name) == (3, 4, {}, "there")
-    assert [each.name for each in dataclasses.fields(Named)] == ["row", "column", "marks", "name"]
+    assert list(fields(Named)) == ["row", "column", "marks", "name"]
     assert repr(place) == "Named(row=3, column=4, marks={})"
 
 
@@ -65,9 +65,9 @@ def test_no_field_can_be_set_or_deleted() -> None:
 
 
 def test_replacing_a_field_checks_the_record_again() -> None:
-    assert dataclasses.replace(Named(1), name="there", row=2).row == 2
+    assert replace(Named(1), name="there", row=2).row == 2
     with pytest.raises(DefinitionError, match="no name"):
-        dataclasses.replace(Named(1), name="")
+        replace(Named(1), name="")
 
 
 def test_records_are_equal_only_to_themselves_and_can_be_keys() -> None:

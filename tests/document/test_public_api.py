@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import batchloom
-from batchloom import errors, models
+from batchloom import errors, models, records
 from batchloom.models import BaseModel, entries, hooks, manifest
+from batchloom.records import Record
 from batchloom.testing import ModelTests
 from batchloom.testing.checks import CHECKS
 
@@ -40,6 +41,9 @@ def described(path: str, found: Any) -> Iterator[str]:
     elif inspect.isclass(found):
         if is_dataclass(found):
             yield f"{path}: {', '.join(each.name for each in fields(found))}"
+            return
+        if issubclass(found, Record):
+            yield f"{path}: {', '.join(records.fields(found))}"
             return
         own = [
             name

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ METADATA = {"importlib_metadata", "importlib.metadata"}
 SLOW = {
     "asyncio",
     "concurrent.futures",
+    "copy",
+    "dataclasses",
     "glob",
     "hashlib",
     "json",
@@ -33,6 +36,23 @@ SLOW = {
     "zipfile",
 }
 """What costs milliseconds to import, or imports things that do. The few that NumPy imports cost nothing."""
+
+FOR_SOME = {
+    "batchloom.models.base",
+    "batchloom.models.lifecycle",
+    "batchloom.runtime.arguments",
+    "batchloom.runtime.checkpoint",
+    "batchloom.runtime.destinations",
+    "batchloom.runtime.keywords",
+    "batchloom.runtime.model_steps",
+    "batchloom.runtime.partners",
+    "batchloom.runtime.reading",
+    "batchloom.runtime.rebatching",
+    "batchloom.runtime.sigterm",
+    "batchloom.stored",
+    "batchloom.windows",
+}
+"""What only runs with models, with partners, with checkpoints or over files need."""
 
 FIRST_BATCH = """
 import numpy as np
@@ -84,6 +104,15 @@ def test_a_first_batch_imports_nothing_slow_that_a_script_would_not(shuffle: str
     loaded = modules_after(FIRST_BATCH.format(shuffle=shuffle)) - modules_after(by_hand)
     assert loaded & (SLOW | METADATA | HEAVY) == set()
     assert "batchloom.runtime.run" in loaded
+
+
+def test_a_first_batch_imports_only_what_every_run_needs() -> None:
+    """Each module costs its share of a millisecond: two more than there were are a decision."""
+    loaded = modules_after(FIRST_BATCH.format(shuffle="7"))
+    own = {each for each in loaded if each.partition(".")[0] == "batchloom"}
+    assert own & FOR_SOME == set()
+    assert all(map(find_spec, FOR_SOME)), "a module that is not there is not imported either"
+    assert len(own) <= 43, sorted(own)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")

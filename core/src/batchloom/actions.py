@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from batchloom.errors import DefinitionError, UnknownArgumentError
-from batchloom.records import Record
+from batchloom.records import Record, fields
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 _MARK = "_batchloom_action"
@@ -58,10 +58,8 @@ def action(method: Any = None, /, **options: Any) -> Any:
     ...         return self
     """
     for name in options:
-        if name not in ActionMark.__dataclass_fields__:
-            raise UnknownArgumentError(
-                "argument", name, ActionMark.__dataclass_fields__, "of @action"
-            )
+        if name not in fields(ActionMark):
+            raise UnknownArgumentError("argument", name, fields(ActionMark), "of @action")
     mark = ActionMark(**options)
     for name, value in options.items():
         if value is not None and not isinstance(value, str):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numbers
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Self
 
 from batchloom import checks
@@ -13,6 +12,7 @@ from batchloom.dataset import Dataset
 from batchloom.definition import DeclareModel, DeclareVariable, Definition, ImportModel
 from batchloom.errors import DefinitionError, UnknownArgumentError, UnknownVariableError, nearest
 from batchloom.expressions import Variable, evaluate
+from batchloom.records import replace
 from batchloom.runtime.options import check_batch_size
 from batchloom.runtime.state import State
 from batchloom.runtime.view import RunningPipeline

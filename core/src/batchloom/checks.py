@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchloom.actions import action_mark, action_names
 from batchloom.batch import Batch, check_component_name
@@ -20,8 +20,6 @@ from batchloom.errors import (
     nearest,
 )
 from batchloom.expressions import Component, Variable, find_expressions
-from batchloom.runtime.arguments import Arguments
-from batchloom.runtime.destinations import Destination, Destinations, unknown_destination
 from batchloom.steps import (
     ActionStep,
     ChanceStep,
@@ -36,6 +34,9 @@ from batchloom.steps import (
     WriteVariable,
     flatten,
 )
+
+if TYPE_CHECKING:
+    from batchloom.runtime.destinations import Destination
 
 JOIN_LAST = "join must be followed by an action, which gets the joined batches"
 
@@ -224,6 +225,10 @@ def _check_action(step: ActionStep, known: Known, dataset: Dataset) -> None:
 def _check_model_step(
     step: ModelStep, known: Known, definition: Definition, dataset: Dataset
 ) -> None:
+    # A pipeline without models needs none of these.
+    from batchloom.runtime.arguments import Arguments
+    from batchloom.runtime.destinations import Destinations
+
     if step.model not in known.models:
         raise _unknown_model(step.model, known, definition, step)
     declared = definition.models[step.model]
@@ -258,6 +263,8 @@ def _check_destination(
     )
     if is_variable or (not only_variable and (known.open or place.name in known.components)):
         return
+    from batchloom.runtime.destinations import unknown_destination
+
     components = () if only_variable else known.components
     raise unknown_destination(place, only_variable, components, known.variables)
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 
 from batchloom.errors import DataError
 from batchloom.ordering import Positions
 from batchloom.recycling import LARGE_BYTES, Recycler
+
+if TYPE_CHECKING:
+    from batchloom.stored import StoredColumn
 
 
 class Column(Protocol):
@@ -231,8 +234,8 @@ def as_column(name: str, data: Any) -> Column:
     """
     if isinstance(data, (list, tuple, range)):
         data = array_of(data)
-    if hasattr(data, "reading"):  # a column already, of files
-        return data  # type: ignore[no-any-return]
+    if is_stored(data):  # a column already, of files
+        return data
     if isinstance(data, np.ndarray):
         if data.ndim == 0:
             raise DataError(f"column {name!r} is a single value ({data!r}): a column needs rows")
@@ -247,6 +250,11 @@ def as_column(name: str, data: Any) -> Column:
     if library == "h5py" and getattr(data, "shape", None):
         return FileColumn(data)
     return _indexed(name, data)
+
+
+def is_stored(column: Any) -> TypeGuard[StoredColumn]:
+    """Tell whether a column is one of files, which is read in large pieces."""
+    return hasattr(column, "reading")
 
 
 def _array_column(data: np.ndarray[Any, Any]) -> ArrayColumn:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import DefinitionError
-from batchloom.records import Record
+from batchloom.records import Record, field, replace
 from batchloom.steps import ChanceStep, RepeatStep, Step, call_text, flatten
 from batchloom.variables import VariableDeclaration
 

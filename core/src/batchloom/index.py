@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import numbers
 import os
@@ -85,6 +84,8 @@ class DatasetIndex:
     def subset(self, positions: Positions | slice) -> Self:
         """Make the index of the items at some positions; those of a slice are not copied."""
         ids = composed(self._ids, positions)
+        import copy
+
         part = copy.copy(self)
         part._ids = ids if isinstance(positions, slice) else _checked(spread(ids))
         part._lookup = None

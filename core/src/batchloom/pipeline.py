@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 from batchloom import checks
 from batchloom.batch import Batch
@@ -14,12 +13,15 @@ from batchloom.building import Builder
 from batchloom.dataset import Dataset
 from batchloom.definition import Definition
 from batchloom.errors import DefinitionError, TemplateError, UnknownArgumentError
-from batchloom.runtime.options import RunKeywords, RunOptions
+from batchloom.records import replace
+from batchloom.runtime.options import RunOptions
 from batchloom.runtime.state import Failure
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Unpack
 
+    from batchloom.runtime.keywords import RunKeywords
     from batchloom.runtime.run import Run
     from batchloom.variables import Variables
 

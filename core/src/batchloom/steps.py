@@ -6,10 +6,9 @@ A step says what to do and never does it: `batchloom.runtime` turns steps into c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from batchloom.records import Record
+from batchloom.records import Record, field
 
 if TYPE_CHECKING:
     from batchloom.building import Builder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -89,8 +89,3 @@ class StoredColumn(Column, Protocol):
 
         Without buffers the result may be kept for good; with them, until the reading is closed.
         """
-
-
-def is_stored(column: Column) -> TypeGuard[StoredColumn]:
-    """Tell whether a column is read in large pieces."""
-    return hasattr(column, "reading")

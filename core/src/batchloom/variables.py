@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -60,7 +59,7 @@ class VariableDeclaration(Record):
             return self.init()
         if self.default is None and self.each_run:
             return self.value_of_run()
-        return copy.deepcopy(self.default)
+        return _copied(self.default)
 
     @property
     def each_run(self) -> bool:
@@ -70,10 +69,10 @@ class VariableDeclaration(Record):
     def value_of_run(self) -> Any:
         """Make the value that a run begins with."""
         if self.init_on_each_run is True:
-            return self.init() if self.init is not None else copy.deepcopy(self.default)
+            return self.init() if self.init is not None else _copied(self.default)
         if callable(self.init_on_each_run):
             return self.init_on_each_run()
-        return copy.deepcopy(self.init_on_each_run)
+        return _copied(self.init_on_each_run)
 
 
 CHANGES: dict[str, Callable[[Any, Any], Any]] = {
@@ -212,6 +211,12 @@ class Variables(MutableMapping[str, Any]):
         return UnknownVariableError(
             "variable", name, self._values, hint=f"Declare it with init_variable({name!r}, ...)"
         )
+
+
+def _copied(value: Any) -> Any:
+    import copy
+
+    return copy.deepcopy(value)
 
 
 def is_immutable(value: Any) -> bool:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from batchloom.columns import is_stored
 from batchloom.ordering import Order, Positions
 from batchloom.positions import Numbers, spread
 from batchloom.randomness import ORDER, generator
-from batchloom.stored import is_stored
 
 if TYPE_CHECKING:
     from batchloom.dataset import Dataset

@@ -53,7 +53,10 @@ class Entry(NamedTuple):
     @property
     def owns_namespace(self) -> bool:
         """Whether the package is the one that the namespace belongs to."""
-        return self.package == f"batchloom-{normalised(self.namespace)}"
+        namespace = self.namespace
+        return self.package == f"batchloom-{namespace}" or (
+            self.package == f"batchloom-{normalised(namespace)}"
+        )
 
     def __str__(self) -> str:
         return f"entry point {self.key!r} ({self.value}) of {self.owner} in the group {self.group}"

@@ -192,18 +192,24 @@ def explain_call(
 
 
 def _uncallable(model_class: type) -> list[str]:
-    faults = []
-    for name, count in _CALLED_WITH.items():
-        if getattr(getattr(model_class, name, None), "__module__", "") == _BASE:
-            continue  # core's own
-        method = next(
-            (vars(each)[name] for each in model_class.__mro__ if name in vars(each)), None
-        )
-        if not inspect.isfunction(method):
+    own, faults = _own_methods(model_class), []
+    for name in sorted(own, key=list(_CALLED_WITH).index):
+        if not inspect.isfunction(own[name]):
             continue  # no method
-        signature = inspect.signature(method)
+        signature, count = inspect.signature(own[name]), _CALLED_WITH[name]
         try:
             signature.bind(*[None] * (count + 1))
         except TypeError:
             faults.append(f"{name}{signature} cannot be called with {count} argument(s)")
     return faults
+
+
+def _own_methods(model_class: type) -> dict[str, Any]:
+    """Find what a class has, before `BaseModel` in its order, of what core calls with arguments."""
+    found: dict[str, Any] = {}
+    for each in model_class.__mro__:
+        if each.__module__ == _BASE:
+            break
+        for name in _CALLED_WITH.keys() & vars(each).keys():
+            found.setdefault(name, vars(each)[name])
+    return found

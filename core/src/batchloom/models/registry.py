@@ -144,6 +144,8 @@ def find_entry(name: str) -> Entry:
         for each in _claims(name, namespace):
             installed.check_enabled(each, name)
         raise _not_found(name)
+    if len(claims) == 1 and claims[0].owns_namespace:
+        return claims[0]
     owners = [each for each in enabled if each.owns_namespace]
     intruders = [each for each in claims if owners and not each.owns_namespace]
     if len(claims) > 1 or intruders:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from batchloom.records import Record
+from batchloom.records import Record, field
 
 if TYPE_CHECKING:
     from batchloom.dataset import Dataset

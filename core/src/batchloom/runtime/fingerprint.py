@@ -10,6 +10,7 @@ import numpy as np
 
 from batchloom.dataset import Dataset
 from batchloom.definition import DeclareModel, Definition, ImportModel
+from batchloom.records import fields
 from batchloom.steps import CompoundStep, PartnerStep, Step, short
 
 SAMPLED_ROWS = 1000
@@ -65,8 +66,8 @@ def _step(step: Step) -> str:
         return f"{name}({step.mode}, {step.name}, {made}, {stable_text(step.spec.config)})"
     if isinstance(step, ImportModel):
         return f"{name}({step.name})"
-    fields = {each: getattr(step, each, None) for each in step.__dataclass_fields__}
-    return short(f"{name}({stable_text(fields)})", most=400).strip("'\"")
+    given = {each: getattr(step, each, None) for each in fields(step)}
+    return short(f"{name}({stable_text(given)})", most=400).strip("'\"")
 
 
 def _column(dataset: Dataset, name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
@@ -11,6 +10,7 @@ from batchloom.columns import stack_rows
 from batchloom.definition import DeclareModel, ImportModel
 from batchloom.errors import DefinitionError
 from batchloom.models.late import LateOutput
+from batchloom.records import replace
 from batchloom.runtime.arguments import Arguments
 from batchloom.runtime.destinations import Destinations
 from batchloom.runtime.operations import Operation

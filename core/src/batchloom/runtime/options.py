@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import DefinitionError, UnknownArgumentError, nearest
 from batchloom.ordering import Shuffle, check_seed, check_shuffle
-from batchloom.records import Record
+from batchloom.records import Record, fields, replace
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -24,26 +23,6 @@ CHOICES = {
 SWITCHES = ("drop_last", "bar", "force", "debug")
 FOR_CHECKPOINTS = ("on_sigterm", "on_damage", "force")
 """Options that mean nothing without a checkpoint."""
-
-
-class RunKeywords(TypedDict, total=False):
-    """The keywords of `Pipeline.run`, `gen_batch` and `next_batch`."""
-
-    shuffle: Shuffle
-    n_epochs: int | None
-    drop_last: bool
-    prefetch: int
-    executor: Executor | int | None
-    seed: int | None
-    bar: bool
-    on_error: str
-    max_skipped: int | None
-    checkpoint: str | PathLike[str] | None
-    checkpoint_every: int | str | timedelta
-    on_sigterm: str | None
-    on_damage: str
-    force: bool
-    debug: bool
 
 
 class RunOptions(Record):
@@ -105,7 +84,7 @@ class RunOptions(Record):
         UnknownArgumentError
             For an argument that there is not; the nearest one is named.
         """
-        known = [each.name for each in fields(cls)]
+        known = fields(cls)
         for name in given:
             if name not in known:
                 raise UnknownArgumentError("argument", name, known, f"of {method}")
@@ -125,14 +104,14 @@ class RunOptions(Record):
     def describe(self) -> str:
         """Give the options that are not the default ones, as they are written."""
         return ", ".join(
-            f"{each.name}={getattr(self, each.name)!r}"
-            for each in fields(self)
-            if getattr(self, each.name) != each.default
+            f"{name}={getattr(self, name)!r}"
+            for name, each in fields(self).items()
+            if getattr(self, name) != each.default
         )
 
     def values(self) -> dict[str, Any]:
         """Give all options by name."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: getattr(self, name) for name in fields(self)}
 
 
 def check_batch_size(size: object) -> int:

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from batchloom.actions import action_mark
 from batchloom.batch import Batch
 from batchloom.definition import Declaration, Definition
 from batchloom.expressions import Component, Variable, evaluate, find_expressions, has_expressions
 from batchloom.records import Record
-from batchloom.runtime import partners
-from batchloom.runtime.destinations import Destinations
-from batchloom.runtime.model_steps import CALLS, EvaluateCall, ModelCall, TrainCall
 from batchloom.runtime.operations import Operation, PlainAction, gathering, taken_over
 from batchloom.steps import (
     ActionStep,
     ChanceStep,
+    EvaluateStep,
     JoinStep,
     MergeStep,
     ModelStep,
@@ -36,6 +34,7 @@ from batchloom.steps import (
 from batchloom.variables import CHANGES, is_immutable
 
 if TYPE_CHECKING:
+    from batchloom.runtime.model_steps import EvaluateCall, ModelCall, TrainCall
     from batchloom.runtime.state import State
 
 NOTHING = Declaration()
@@ -83,12 +82,14 @@ class Plan(Record):
     @property
     def trainings(self) -> list[TrainCall]:
         """The calls that train."""
-        return [each for each in self.calls if isinstance(each, TrainCall)]
+        trains = (each for each in self.calls if isinstance(each.step, TrainStep))
+        return [cast("TrainCall", each) for each in trains]
 
     @property
     def evaluations(self) -> list[EvaluateCall]:
         """The calls that evaluate."""
-        return [each for each in self.calls if isinstance(each, EvaluateCall)]
+        evaluates = (each for each in self.calls if isinstance(each.step, EvaluateStep))
+        return [cast("EvaluateCall", each) for each in evaluates]
 
 
 class Surrounding:
@@ -142,6 +143,8 @@ class Surrounding:
             elif isinstance(step, JoinStep):
                 around.joins = True
             elif isinstance(step, ModelStep):
+                from batchloom.runtime.destinations import Destinations
+
                 places = Destinations(step.save_to, step.append_to, definition)
                 around.written |= places.written_variables(around.components)
                 if isinstance(step, TrainStep):
@@ -214,6 +217,8 @@ def compile_step(step: Step, around: Surrounding) -> Operation:
 
 def _compile(step: Step, around: Surrounding) -> Operation:
     if isinstance(step, ModelStep):
+        from batchloom.runtime.model_steps import CALLS  # imported by runs that call models
+
         call = CALLS[type(step)](step, around)
         around.calls.append(call)
         return call.operation(around)
@@ -302,13 +307,19 @@ def _chance(step: ChanceStep, around: Surrounding) -> Operation:
     )
 
 
+def _partners(step: JoinStep | MergeStep, around: Surrounding) -> Operation:
+    from batchloom.runtime.partners import joining, merging  # imported by runs that have partners
+
+    return joining(step, around) if isinstance(step, JoinStep) else merging(step, around)
+
+
 COMPILERS: dict[type[Step], Callable[[Any, Surrounding], Operation]] = {
     ActionStep: _action,
     WriteVariable: _variable,
     PrintVariable: _variable,
     ChanceStep: _chance,
-    JoinStep: partners.joining,
-    MergeStep: partners.merging,
+    JoinStep: _partners,
+    MergeStep: _partners,
 }
 
 

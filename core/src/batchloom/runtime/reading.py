@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from batchloom.columns import is_stored
 from batchloom.dataset import Dataset
 from batchloom.errors import DataError
 from batchloom.ordering import Positions
 from batchloom.runtime.ahead import Monitor, ThreadPool
 from batchloom.runtime.window_rows import WindowElsewhere, WindowRows, rows_at
-from batchloom.stored import Buffers, Reading, is_stored
+from batchloom.stored import Buffers, Reading
 from batchloom.windows import Epoch, Window, Windows, row_bytes_of
 
 READERS = 2

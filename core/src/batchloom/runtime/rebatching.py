@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from batchloom.batch import Batch
+from batchloom.records import replace
 from batchloom.runtime.source import RUN_END, EpochEnd, RunEnd, Supply
 from batchloom.runtime.stages import Item, Stage
 

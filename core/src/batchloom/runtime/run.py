@@ -8,17 +8,17 @@ import sys
 import warnings
 import weakref
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 
 from batchloom.batch import Batch
+from batchloom.columns import is_stored
 from batchloom.definition import Definition
 from batchloom.errors import SkipBatch, WorkerError
-from batchloom.models import lifecycle
 from batchloom.models.runs import PipelineRun, within
 from batchloom.ordering import is_shuffled, make_order
 from batchloom.randomness import model_seed
+from batchloom.records import replace
 from batchloom.runtime.ahead import Monitor
 from batchloom.runtime.compiled import Compiled
 from batchloom.runtime.operations import Operation, origin_of, traceback_taken
@@ -28,12 +28,10 @@ from batchloom.runtime.pace import Pace
 from batchloom.runtime.plan import compile_plan
 from batchloom.runtime.pools import acts_here, check_executor, depth_of, is_elsewhere, make_pool
 from batchloom.runtime.progress import Bar
-from batchloom.runtime.rebatching import Rebatcher
 from batchloom.runtime.source import EpochEnd, Place, RunEnd, Source
 from batchloom.runtime.stages import Stage
 from batchloom.runtime.state import Failure, State, one_too_many
 from batchloom.runtime.work import Pool, Preparation
-from batchloom.stored import is_stored
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     from batchloom.models.protocol import RunInfo
     from batchloom.runtime.checkpoint import Checkpoints, Restored
     from batchloom.runtime.reading import WindowReader
+    from batchloom.runtime.rebatching import Rebatcher
     from batchloom.runtime.sigterm import Sigterm
 
 _open_runs: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
@@ -137,6 +136,8 @@ class Run:
             if self._sigterm is not None:
                 self._sigterm.begin()
             if self._seen.models:
+                from batchloom.models import lifecycle
+
                 lifecycle.begin_run(self._seen)
             finished = within(self._seen, self._restore) or finished
             pool = self._pool()
@@ -287,6 +288,8 @@ class Run:
         sizes = [int(each.rebatch or self.options.batch_size) for each in self.plan.stages]
         for number, plan in enumerate(self.plan.stages):
             if stages:
+                from batchloom.runtime.rebatching import Rebatcher
+
                 assert plan.rebatch is not None
                 made = (*self._place.rebatched, *[0] * number)[number - 1]
                 upstream = Rebatcher(stages[-1], plan.rebatch, number, self.seed, made)
@@ -383,6 +386,8 @@ class Run:
                 last_of_all.callback(self._sigterm.end)
             last_of_all.callback(self._bar.close)
             if self._seen.models:
+                from batchloom.models import lifecycle
+
                 exception = None if finished else sys.exception()
                 last_of_all.callback(lifecycle.end_run, self._seen, exception)
             for handle in self.begun.values():

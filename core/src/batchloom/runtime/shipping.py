@@ -16,7 +16,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from batchloom.dataset import Dataset
 from batchloom.definition import DeclareVariable, Definition
 from batchloom.errors import WorkerError
 from batchloom.portion import Portion
+from batchloom.records import replace
 from batchloom.runtime.operations import Operation, gathering, origin_of, perform
 from batchloom.runtime.outcomes import Prepared, Problem, Sent
 from batchloom.runtime.plan import NOTHING, Surrounding, compile_step

@@ -9,12 +9,12 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from batchloom.batch import Batch
+from batchloom.records import replace
 from batchloom.runtime.operations import Operation
 from batchloom.steps import ModelStep
 

@@ -9,11 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from batchloom.columns import stack_rows
+from batchloom.columns import is_stored, stack_rows
 from batchloom.dataset import Dataset
 from batchloom.ordering import Positions
 from batchloom.rows import Rows
-from batchloom.stored import is_stored
 
 KEPT_WINDOWS = 2
 """So many windows a worker keeps: batches of one may still come when the next one has begun."""
