@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from batchloom import Batch, Dataset, action
-from batchloom.runtime import pace, source
+from batchloom import Batch, Dataset, F, action
+from batchloom.runtime import pace, run, source
+from batchloom.runtime.work import Work
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -161,3 +164,93 @@ def test_a_pool_that_gives_all_batches_back_is_no_longer_asked() -> None:
     found = sizes(made, lambda size: Done(size, 1.0, given_back=size), 6)
     assert found == [*[(1, True)] * pace.VAIN_LOTS, (1, False), (1, False)]
     assert made.depth == 0
+
+
+class Busy:
+    """A pool that begins with one lot, and goes on with it when who wants it has nothing else to do."""
+
+    may_wait = True
+
+    def __init__(self) -> None:
+        self.lots: list[Work] = []
+        self.prepared: list[int] = []
+
+    def submit(self, job: Work) -> None:
+        self.lots.append(job)
+        if len(self.lots) == 1:
+            assert job.claim()
+            self._thread = threading.Thread(target=self._go_on, args=(job,))
+            self._thread.start()
+
+    def _go_on(self, job: Work) -> None:
+        while not job.monitor._waiting:
+            time.sleep(0.001)
+        self.prepared = [len(each.done) for each in self.lots[1:]]
+        job._run()
+
+    def close(self) -> None:
+        self._thread.join()
+
+
+def rows(folder: Path, kind: str) -> np.ndarray:
+    made = np.random.default_rng(0).random((1000, 8))
+    if kind == "memory map":
+        np.save(folder / "rows.npy", made)
+        made = np.load(folder / "rows.npy", mmap_mode="r")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "prepared"), [("rows", 1), ("rows and a step", 0), ("memory map", 0)]
+)
+def test_who_waits_gathers_later_batches_that_nobody_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, prepared: int
+) -> None:
+    """But does no step of the user's, and waits for no disk, while the batch that it wants gets ready."""
+    pool, data = Busy(), rows(tmp_path, kind)
+    monkeypatch.setattr(run, "make_pool", lambda *_: pool)
+    made = Dataset(data={"x": data}).p
+    if kind == "rows and a step":
+        made = made.apply(np.negative, src="x", dst="x").apply(np.negative, src="x", dst="x")
+    for batch in made.gen_batch(30, shuffle=1, prefetch=2):
+        assert np.array_equal(batch.x, data[batch.indices])
+    assert batch.number == 33
+    assert set(pool.prepared) == {prepared}
+
+
+def gathering_threads(made: Any) -> set[str]:
+    seen = set[str]()
+    for _ in made.gen_batch(8, shuffle=1, prefetch=9):
+        seen |= {each.name for each in threading.enumerate() if "prefetch" in each.name}
+    return seen
+
+
+def test_no_more_threads_gather_than_there_are_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits has as many as it was told."""
+    monkeypatch.setattr(pace.Pace, "pool", property(lambda self: self._pool))
+    data = {"x": np.arange(8000.0)}
+    for processors in (1, 3):
+        monkeypatch.setattr(
+            os, "sched_getaffinity", lambda _, n=processors: range(n), raising=False
+        )
+        assert len(gathering_threads(Dataset(data=data).p)) == max(1, processors - 1)
+        assert len(gathering_threads(Dataset(data=data, batch_class=Told).p.tell())) == 9
+
+
+@pytest.mark.parametrize("prefetch", [1, 2, 5])
+@pytest.mark.parametrize("trains", [False, True])
+def test_large_batches_come_in_order_whoever_gathers_them(prefetch: int, trains: bool) -> None:
+    data = np.random.default_rng(0).random((4001, 400))
+    made = Dataset(data={"x": data}).p
+    if trains:
+        made = made.init_variable("sums", []).update_variable("sums", F(total), mode="append")
+    order = [each.indices for each in made.gen_batch(100, shuffle=1, n_epochs=3)]
+    batches = list(
+        zip(made.gen_batch(100, shuffle=1, n_epochs=3, prefetch=prefetch), order, strict=True)
+    )
+    assert [each.number for each, _ in batches] == list(range(123))
+    assert all(np.array_equal(each.x, data[indices]) for each, indices in batches)
+
+
+def total(batch: Any) -> float:
+    return float(batch.x.sum())

@@ -40,7 +40,13 @@ class Column(Protocol):
 
 
 class ArrayColumn:
-    """A NumPy array or memory map."""
+    """A NumPy array or memory map.
+
+    Attributes
+    ----------
+    is_in_memory : bool
+        Whether rows can be had without waiting for anything.
+    """
 
     def __init__(self, data: np.ndarray[Any, Any]) -> None:
         self._data = data
@@ -48,6 +54,7 @@ class ArrayColumn:
         self._array = data if _is_masked(data) else np.asarray(data)
         self._in_rows = self._array.flags.c_contiguous and self._array.flags.aligned
         self._few = _few_rows(self._array)
+        self.is_in_memory = not isinstance(data, np.memmap)
         self._recycler = Recycler()
 
     def __len__(self) -> int:

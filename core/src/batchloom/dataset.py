@@ -270,6 +270,11 @@ class Dataset:
         rows = positions if self._rows is None else spread(composed(self._rows, positions))
         return taking(rows, size)  # type: ignore[no-any-return]
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether all columns are arrays in memory, whose rows nobody has to wait for."""
+        return all(getattr(each, "is_in_memory", False) for each in self.columns.values())
+
     def lies_in_file(self, name: str) -> bool:
         """Tell whether a column is read from a file that cannot be written through it.
 

@@ -57,6 +57,11 @@ class StagePlan(Record):
     act: Sequence[Operation]
     rebatch: int | None = None
 
+    @property
+    def only_gathers(self) -> bool:
+        """Whether nothing is to be prepared but rows: no step of the user's runs ahead."""
+        return all(each.step is NOTHING for each in self.prepare)
+
 
 class Plan(Record):
     """What a run does.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import DefinitionError, WorkerError
-from batchloom.runtime.ahead import JOIN_SECONDS, Monitor, ThreadPool
+from batchloom.runtime.ahead import JOIN_SECONDS, MOST_THREADS, Monitor, ThreadPool
 from batchloom.runtime.options import RunOptions
 
 if TYPE_CHECKING:
@@ -66,11 +66,25 @@ def acts_here(executor: Executor | int | None) -> Callable[[Operation], bool]:
     return lambda operation: bool(operation.locks)
 
 
-def make_pool(options: RunOptions, monitor: Monitor, shipment: Shipment | None) -> Pool | None:
-    """Choose who prepares batches ahead; None for nobody."""
+def make_pool(
+    options: RunOptions, monitor: Monitor, shipment: Shipment | None, never_waits: bool = False
+) -> Pool | None:
+    """Choose who prepares batches ahead; None for nobody.
+
+    Parameters
+    ----------
+    options : RunOptions
+    monitor : Monitor
+    shipment : Shipment or None
+        What processes need.
+    never_waits : bool
+        Whether the preparation keeps a processor busy all the time: more threads than there are processors
+        besides the consumer's would be in each other's way.
+    """
     executor: Any = options.executor
     if executor is None:
-        return ThreadPool(options.prefetch, monitor) if options.prefetch else None
+        threads = min(options.prefetch, max(1, _processors() - 1) if never_waits else MOST_THREADS)
+        return ThreadPool(threads, monitor) if options.prefetch else None
     if shipment is None:
         return ExecutorPool(executor, monitor)
     count, depth = worker_count(executor), depth_of(options)
@@ -81,6 +95,13 @@ def make_pool(options: RunOptions, monitor: Monitor, shipment: Shipment | None) 
     from batchloom.runtime.worker_processes import WorkerProcesses
 
     return WorkerProcesses(count, shipment, depth, monitor)
+
+
+def _processors() -> int:
+    """Count the processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class ExecutorPool:

@@ -276,7 +276,10 @@ class Run:
             from batchloom.runtime.shipping import Shipment
 
             shipment = Shipment(self.definition, self.plan.stages[0].prepare, self.state)
-        return make_pool(self.options, self._monitor, shipment)
+        never_waits = self._dataset.is_in_memory and all(
+            each.only_gathers for each in self.plan.stages
+        )
+        return make_pool(self.options, self._monitor, shipment, never_waits)
 
     def _stages(self, pool: Pool | None) -> list[Stage]:
         """Chain the stages; a user's executor prepares batches of the first one only."""
@@ -297,9 +300,12 @@ class Run:
             depth = depth_of(self.options) * -(-max(sizes[number:]) // sizes[number])
             is_last = number + 1 == len(sizes)
             prepare, act = (self._compiled(each) for each in (plan.prepare, plan.act))
+            never_waits = self._dataset.is_in_memory and plan.only_gathers
             stage = Stage(
                 upstream,
-                Preparation(prepare, self.state, self._monitor, pool is not None, self._seen),
+                Preparation(
+                    prepare, self.state, self._monitor, pool is not None, self._seen, never_waits
+                ),
                 act,
                 Pace(pool, depth, most, may_rest=is_last),
                 self._on_problem,

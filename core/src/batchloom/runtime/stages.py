@@ -62,6 +62,9 @@ class Stage:
         self._all = preparation.steps.followed_by(act)
         self._views = Views(preparation.state, preparation.run)
         self._pace = pace
+        # A user's executor, and processes, are there to be used.
+        own = pace.pool is not None and pace.pool.may_wait
+        self._helps = own and preparation.never_waits
         self._on_problem = on_problem
         self._gathered: tuple[str, ...] = ()
         self._lots = 0
@@ -99,7 +102,7 @@ class Stage:
 
     def _loop_of(self, head: Work) -> Loop | None:
         """Give the loop for a lot whose preparation nobody has begun, if it can be done in one go."""
-        if self._position or not head.begin_here():
+        if self._position or head.done or not head.begin_here():
             return None
         return self._preparation.loop(head.lot, self._gathered, self._all)
 
@@ -125,13 +128,26 @@ class Stage:
         stop = head.lot.count - head.lot.last
         # Now, or who has prepared this lot would have nothing to do until all of it is given out.
         self._fill(1)
-        while self._position < min(len(head.done), stop):
+        while self._position < stop and self._is_prepared(head):
             batch = within(self._preparation.run, self._acted_next, head)
             if batch is not None:
                 yield batch
 
     def _acted_next(self, head: Work) -> Batch | None:
         return self._acted(self._next_of(head))
+
+    def _is_prepared(self, head: Work) -> bool:
+        """Tell whether the next batch is prepared; until it is, gather others here that are wanted soon.
+
+        To be woken up costs as much as to gather a large batch.
+        """
+        while len(head.done) <= self._position:
+            if not self._helps:
+                return False
+            head.waited = True
+            if not any(each.gather_next() for each in self._window if isinstance(each, Work)):
+                return False
+        return True
 
     def ahead(self) -> Item | None:
         """Give the next batch if it can be given before those that are further on are done."""
@@ -146,15 +162,11 @@ class Stage:
         return self.take()
 
     def close(self) -> None:
-        """Let go of what was prepared and nobody took.
-
-        The traceback of an exception knows the work that it is the outcome of: in such a circle, batches
-        would stay until the garbage is collected.
-        """
+        """Let go of what was prepared and nobody took."""
         while self._window:
             left = self._window.popleft()
             if isinstance(left, Work):
-                left.done.clear()
+                left.close()
 
     def at_epoch_end(self) -> bool:
         """Tell whether the epoch's end is known to be all that comes after the batch given last."""
@@ -199,6 +211,7 @@ class Stage:
         return outcome
 
     def _next_of(self, head: Work) -> Outcome:
+        self._is_prepared(head)
         position, self._position = self._position, self._position + 1
         return head.take(position)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from batchloom.batch import Batch
@@ -49,12 +49,21 @@ class Preparation:
         Whether several batches may be prepared at once, so that locks are needed.
     run : PipelineRun
         What the work belongs to, in whatever thread it is done.
+    never_waits : bool
+        Whether nothing but rows is gathered, from memory: no user's code is called.
     """
 
     def __init__(
-        self, steps: Compiled, state: State, monitor: Monitor, parallel: bool, run: PipelineRun
+        self,
+        steps: Compiled,
+        state: State,
+        monitor: Monitor,
+        parallel: bool,
+        run: PipelineRun,
+        never_waits: bool,
     ) -> None:
         self.steps = steps
+        self.never_waits = never_waits
         self.run = run
         self.state = state
         self.monitor = monitor
@@ -141,6 +150,7 @@ class Work:
         self._gathered = gathered
         self._unclaimed = threading.Lock()
         self.is_ours = False
+        self._gathering: Iterator[Batch] | None = None
         self._turns = Turns(self.monitor if may_wait else None)
         self._views = Views(preparation.state, preparation.run, self._turns, self._repeatable)
         self._reads: dict[int, Sequence[Read]] = {}
@@ -157,6 +167,30 @@ class Work:
             self.is_ours = self.waited = True
             self._turns.monitor = None  # this thread grants the turns: it cannot wait for one
         return self.is_ours
+
+    def gather_next(self) -> bool:
+        """Gather one more batch in the thread that wants it, or one before it; tell whether there was one.
+
+        Only of a lot whose preparation never waits, and that nobody else has begun.
+        """
+        began = time.perf_counter()
+        if self._gathering is None:
+            self._gathering = self._begin_gathering()
+        batch = None if self._gathering is None else next(self._gathering, None)
+        if batch is None:
+            return False
+        self.done.append(batch)
+        self.seconds += time.perf_counter() - began
+        return True
+
+    def _begin_gathering(self) -> Iterator[Batch] | None:
+        loop = None if self._unclaimed.locked() else self._prepare.loop(self.lot, self._gathered)
+        if loop is None or not self.claim():
+            return None
+        self.is_ours = True
+        assert isinstance(self.lot, Portion)
+        self.lot.views = self._views
+        return loop(self.lot, 0, self.lot.full, self._on_exception_here)
 
     def run(self) -> None:
         """Prepare all batches of the lot, in a thread of a pool, unless somebody else does."""
@@ -197,6 +231,20 @@ class Work:
         if self._ends(exc):
             raise RunCancelledError(self.monitor)
         self._finish(self._outcome_of(exc, self._views.opened.get(len(self.done))))
+
+    def _on_exception_here(self, exc: BaseException) -> None:
+        if not isinstance(exc, Exception):
+            raise exc  # Ctrl-C does not wait for the batch's turn
+        self.done.append(Problem(exc))
+
+    def close(self) -> None:
+        """Let go of what was prepared and nobody took.
+
+        The traceback of an exception knows the work that it is the outcome of: in such a circle, batches
+        would stay until the garbage is collected.
+        """
+        self.done.clear()
+        self._gathering = None
 
     def accept(self, prepared: Sequence[Prepared], seconds: float, shipped: int = 0) -> None:
         """Take over what another process has prepared."""
