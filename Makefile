@@ -31,7 +31,8 @@ help: ## show this list
 setup: $(STAMP) ## make the environment in .venv (every target below does it when it has to)
 
 # constraints.txt lists everything, so nothing has to be resolved: uv and pip install the same.
-# The stamp is touched last: a set-up that broke off is done again.
+# The stamp is touched last: a set-up that broke off is done again. uv leaves bytecode to whoever imports first,
+# and where PYTHONDONTWRITEBYTECODE is set every process would compile TensorFlow anew.
 $(STAMP): $(MANIFESTS) constraints.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITABLE)' || { \
 	    echo >&2 "Python 3.11, 3.12 or 3.13 is needed: install one, or name it:" \
@@ -39,7 +40,7 @@ $(STAMP): $(MANIFESTS) constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -q -c constraints.txt uv || echo >&2 "uv cannot be had here: pip does its work"
 	@install() { \
-	    $(BIN)/uv pip install -q --python $(BIN)/python "$$@" || { \
+	    $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python "$$@" || { \
 	        echo >&2 "installing with pip instead"; $(BIN)/python -m pip install -q "$$@"; }; }; \
 	echo "installing what constraints.txt lists" && install --no-deps -r constraints.txt && \
 	echo "installing $(MEMBERS)" && install --no-deps --no-build-isolation $(MEMBERS:%=-e %)
@@ -92,7 +93,7 @@ bench-env: $(BENCH_STAMP) ## make the environment of the benchmarks in .venv-ben
 $(BENCH_STAMP): $(STAMP) benchmarks/peers.txt
 	$(PYTHON) -m venv --clear $(BENCH_VENV)
 	@export UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}"; \
-	install() { $(BIN)/uv pip install -q --python $(BENCH_BIN)/python "$$@"; }; \
+	install() { $(BIN)/uv pip install -q --compile-bytecode --python $(BENCH_BIN)/python "$$@"; }; \
 	install --no-deps -r constraints.txt && \
 	install --no-deps --no-build-isolation $(addprefix -e ,$(filter-out plugins/mlflow%,$(MEMBERS))) && \
 	install -c constraints.txt matplotlib && \
