@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -264,3 +265,31 @@ def test_what_is_gathered_after_a_worker_process_leaves_no_file_open(tmp_path: P
         counts.append(len(os.listdir("/proc/self/fd")))
     assert len(counts) == 30
     assert max(counts) - min(counts) < 5
+
+
+def stored(folder: Path, kind: str) -> Dataset:
+    """Rows of 16 KB, of which a window is worth reading ahead."""
+    rows = np.random.default_rng(0).random((640, 2048))
+    if kind == "memory map":
+        np.save(folder / "rows.npy", rows)
+        return Dataset(data={"x": np.load(folder / "rows.npy", mmap_mode="r")})
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    cells = pa.FixedSizeListArray.from_arrays(rows.ravel(), 2048)
+    parquet.write_table(pa.table({"x": cells}), folder / "rows.parquet", row_group_size=32)
+    return Dataset.from_parquet(folder / "rows.parquet")
+
+
+@pytest.mark.parametrize(
+    ("kind", "processors", "readers"),
+    [("memory map", 1, 2), ("memory map", 2, 2), ("Parquet", 2, 1), ("Parquet", 3, 2)],
+)
+def test_threads_that_decode_leave_the_consumer_its_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, processors: int, readers: int
+) -> None:
+    """Two of them keep a disk busy, but three threads at work are in each other's way on two processors."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(processors), raising=False)
+    dataset, seen = stored(tmp_path, kind), set[str]()
+    for batch in dataset.p.gen_batch(32, shuffle=BlockShuffle(seed=1, window=128)):
+        assert batch.x.shape == (32, 2048)
+        seen |= {each.name for each in threading.enumerate() if "batchloom-read" in each.name}
+    assert len(seen) == readers

@@ -28,6 +28,7 @@ class MappedColumn(ArrayColumn):
     """A memory map whose rows lie one behind the other in the file."""
 
     bounds: Positions | None = None
+    is_decoded = False
 
     @property
     def lies_in_file(self) -> bool:

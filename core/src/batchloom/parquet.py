@@ -223,6 +223,8 @@ class ParquetColumn:
     kind : ArrayKind
     """
 
+    is_decoded = True
+
     def __init__(self, files: ParquetFiles, column: str, kind: ArrayKind) -> None:
         self._files = files
         self._column = column

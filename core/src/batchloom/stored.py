@@ -74,7 +74,15 @@ class Reading(Protocol):
 
 
 class StoredColumn(Column, Protocol):
-    """A column that is read in large pieces."""
+    """A column that is read in large pieces.
+
+    Attributes
+    ----------
+    is_decoded : bool
+        Whether its rows are worked out from what the file holds, and not only copied.
+    """
+
+    is_decoded: bool
 
     @property
     def row_bytes(self) -> int:

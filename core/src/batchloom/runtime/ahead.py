@@ -6,6 +6,7 @@ anything but batches before it, so that they cannot wait for each other in a cir
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import warnings
@@ -109,6 +110,13 @@ class OrderedLock:
                 self._left.remove(self._next)
                 self._next += 1
         self._monitor.changed()
+
+
+def other_processors() -> int:
+    """Count the processors that this process may use besides its consumer's; at least one."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)) - 1)
+    return max(1, (os.cpu_count() or 1) - 1)
 
 
 class Job(Protocol):

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import DefinitionError, WorkerError
-from batchloom.runtime.ahead import JOIN_SECONDS, MOST_THREADS, Monitor, ThreadPool
+from batchloom.runtime.ahead import (
+    JOIN_SECONDS,
+    MOST_THREADS,
+    Monitor,
+    ThreadPool,
+    other_processors,
+)
 from batchloom.runtime.options import RunOptions
 
 if TYPE_CHECKING:
@@ -83,7 +89,7 @@ def make_pool(
     """
     executor: Any = options.executor
     if executor is None:
-        threads = min(options.prefetch, max(1, _processors() - 1) if never_waits else MOST_THREADS)
+        threads = min(options.prefetch, other_processors() if never_waits else MOST_THREADS)
         return ThreadPool(threads, monitor) if options.prefetch else None
     if shipment is None:
         return ExecutorPool(executor, monitor)
@@ -95,13 +101,6 @@ def make_pool(
     from batchloom.runtime.worker_processes import WorkerProcesses
 
     return WorkerProcesses(count, shipment, depth, monitor)
-
-
-def _processors() -> int:
-    """Count the processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class ExecutorPool:

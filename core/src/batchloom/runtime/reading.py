@@ -20,13 +20,13 @@ from batchloom.columns import is_stored
 from batchloom.dataset import Dataset
 from batchloom.errors import DataError
 from batchloom.ordering import Positions
-from batchloom.runtime.ahead import Monitor, ThreadPool
+from batchloom.runtime.ahead import Monitor, ThreadPool, other_processors
 from batchloom.runtime.window_rows import WindowElsewhere, WindowRows, rows_at
 from batchloom.stored import Buffers, Reading
 from batchloom.windows import Epoch, Window, Windows, row_bytes_of
 
 READERS = 2
-"""Two threads keep a disk busy, or decode while the other one waits for it."""
+"""Two threads keep a disk busy. Who decodes keeps a processor busy, as the consumer does its own."""
 
 PIECES_WORTH_HELP = 4
 """So many pieces that somebody waits for, and the threads help to read them."""
@@ -76,8 +76,8 @@ class Staged:
         with self._using() as is_open:
             if not is_open:
                 return None
-            self.run()
             if not self._is_done():
+                self.run()
                 self._monitor.wait_until(self._is_done)
             if self._error is not None:
                 raise _unreadable(self.name, self._error)
@@ -209,7 +209,10 @@ class WindowReader:
         self._windows = windows
         self._n_epochs = n_epochs
         self._monitor = monitor
-        self._pool = ThreadPool(READERS, monitor, "read")
+        stored = [each for each in dataset.columns.values() if is_stored(each)]
+        decodes = bool(stored) and all(each.is_decoded for each in stored)
+        self._readers = min(READERS, other_processors()) if decodes else READERS
+        self._pool = ThreadPool(self._readers, monitor, "read")
         self._guard = threading.RLock()
         self._epochs: dict[int, Epoch] = {}
         self._open: dict[tuple[int, int], OpenWindow] = {}
@@ -325,7 +328,7 @@ class WindowReader:
             return
         opened = self._opened(key)
         if not self.asked.keys() <= opened.names:
-            for _ in range(READERS):
+            for _ in range(self._readers):
                 self._pool.submit(opened)
 
     def _after(self, key: tuple[int, int]) -> tuple[int, int] | None:
