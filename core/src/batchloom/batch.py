@@ -137,6 +137,14 @@ class Batch:
         ids: Ids | None = self.__dict__.get("_ids")
         return self._of_rows().ids(*self._extent) if ids is None else ids
 
+    def first_indices(self, count: int = 3) -> Ids:
+        """Give the ids of the first items, by which errors name a batch."""
+        ids: Ids | None = self.__dict__.get("_ids")
+        if ids is not None:
+            return ids[:count]
+        start, stop = self._extent
+        return self._of_rows().ids(start, min(start + count, stop))
+
     @property
     def index(self) -> DatasetIndex:
         """The ids of the items as an index; of a `FilesIndex`, the index of these files."""

@@ -183,6 +183,6 @@ def gathering(names: Iterable[str], step: Step) -> Operation:
 
 
 def _first(batch: Batch) -> str:
-    indices = batch.indices
-    more = ", ..." if len(indices) > 3 else ""
-    return f"[{', '.join(map(str, indices[:3].tolist()))}{more}]"
+    indices = batch.first_indices()
+    more = ", ..." if batch.size > len(indices) else ""
+    return f"[{', '.join(map(str, indices.tolist()))}{more}]"

@@ -18,6 +18,8 @@ def as_array(value: Any, argument: str) -> np.ndarray:
     ModelInputError
         If it is None, sparse, masked, ragged or made of objects.
     """
+    if type(value) is np.ndarray and value.ndim and value.dtype.kind != "O":
+        return value
     if value is None:
         raise ModelInputError(f"{argument} is None: an array with one row for each item is needed")
     if hasattr(value, "tocsr"):

@@ -52,8 +52,10 @@ def dtype_policy(policy: Any) -> Iterator[None]:
         ``"mixed_bfloat16"``.
     """
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
+    if before is not policy:
+        keras.config.set_dtype_policy(policy)
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        if keras.config.dtype_policy() is not before:
+            keras.config.set_dtype_policy(before)

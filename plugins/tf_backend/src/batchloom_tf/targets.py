@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,10 +67,7 @@ class Target:
             expected = self.shape
         else:
             return
-        found = array.shape[1:]
-        if any(fits(shape, expected) for shape in (found, (*found, 1))):
-            return
-        if found[-1:] == (1,) and fits(found[:-1], expected):
+        if _suits(array.shape[1:], expected):
             return
         raise ModelInputError(
             f"{self.argument}: expected shape {shape_text(expected)} for the loss "
@@ -184,6 +182,13 @@ class Targets:
         raise ModelInputError(
             f"the network has {len(names)} outputs: {argument} must be a dict of {names}"
         )
+
+
+@functools.lru_cache
+def _suits(found: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    """Tell whether targets of a shape are as expected, but for a last axis of size one."""
+    shapes = [found, (*found, 1), *([found[:-1]] if found[-1:] == (1,) else [])]
+    return any(fits(shape, expected) for shape in shapes)
 
 
 def _weight(value: Any, finite: bool) -> np.ndarray:

@@ -24,7 +24,7 @@ class Place(NamedTuple):
     @classmethod
     def of(cls, batch: Any) -> Place | None:
         """Note it of a batch; one that came without a pipeline has no place."""
-        return None if batch is None else cls(batch.number, batch.epoch, batch.indices[:3])
+        return None if batch is None else cls(batch.number, batch.epoch, batch.first_indices())
 
     def __str__(self) -> str:
         shown = ", ".join(map(str, self.indices))
