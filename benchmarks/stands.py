@@ -19,6 +19,7 @@ from time import perf_counter
 
 from benchmarks.cases import Case, Subject, Timed
 
+FEW, GROWTH = 8, 4
 PATIENCE = 120.0  # seconds for one pair, with everything that is prepared for it
 
 
@@ -113,10 +114,13 @@ class Pace:
 
     def __init__(self, timed: Timed, case: Case, budget: float) -> None:
         self._timed, self._budget = timed, budget
-        # The first go warms up, and tells how many are worth timing.
-        few = min(case.most, 8)
-        seconds = timed(few) / few
-        self._count = max(case.least, min(case.most, int(budget / max(seconds, 1e-9))))
+        count = min(case.most, FEW)
+        timed(count)  # warms up
+        # What begins slowly would seem slow, and be timed over its beginning only.
+        while (seconds := timed(count)) < budget / GROWTH and count < case.most:
+            count = min(case.most, GROWTH * count)
+        fit = int(budget * count / max(seconds, 1e-9))
+        self._count = max(case.least, min(case.most, fit))
 
     def __call__(self) -> float:
         count, seconds, begin = 0, 0.0, perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -39,6 +40,7 @@ def cases(data: bytes) -> list[Case]:
             f"prefetch {prefetch}" if prefetch else "no prefetch",
             Subject(BY_HAND, partial(by_hand, X)),
             (
+                *([Subject("by hand, two threads", partial(by_two_threads, X))] if prefetch else []),
                 Subject(OURS, partial(ours, X, prefetch)),
                 *over_batches(
                     {"x": X}, SIZE, shuffle=True, prefetch=prefetch, timed=touched,
@@ -64,6 +66,27 @@ def by_hand(X: np.ndarray) -> Timed:
         for start in range(0, count * SIZE, SIZE):
             np.take(X, order[start : start + SIZE], axis=0, out=buffer, mode="clip")
         return perf_counter() - begin
+
+    return timed
+
+
+def by_two_threads(X: np.ndarray) -> Timed:
+    """What the machine gives two threads: each gathers every other batch into a buffer of its own."""
+    order = np.random.default_rng(1).permutation(ROWS)
+    buffers = [np.empty((SIZE, WIDTH), np.uint8) for _ in range(2)]
+
+    def gather(at: int) -> None:
+        rows = order[at * SIZE : (at + 1) * SIZE]
+        np.take(X, rows, axis=0, out=buffers[at % 2], mode="clip")
+
+    def timed(count: int) -> float:
+        with ThreadPoolExecutor(1) as pool:
+            begin = perf_counter()
+            for at in range(0, count, 2):
+                other = pool.submit(gather, at + 1)
+                gather(at)
+                other.result()
+            return (perf_counter() - begin) * count / (count + count % 2)
 
     return timed
 
