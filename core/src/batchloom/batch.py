@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 Value = TypeVar("Value")
+_ndarray = np.ndarray  # found sooner by who looks for it at every write
 
 
 class _Derived(Generic[Value]):
@@ -177,7 +178,7 @@ class Batch:
             state[name] = value
             portion, position = state["_portion"], state["_position"]
             # What fits need not be looked at again.
-            is_array = type(value) is np.ndarray and value.ndim
+            is_array = type(value) is _ndarray and value.ndim
             if not is_array or len(value) != portion.batch_size or position >= portion.full:
                 written = portion.written
                 written[position] = (*written.get(position, ()), name)

@@ -35,7 +35,8 @@ class ModelCall:
         )
         self.destinations = Destinations(step.save_to, step.append_to, around.definition)
         self.destinations.warn_of_double_names(around.components)
-        self._place = self.destinations.only
+        place = self.destinations.only
+        self._check, self._store = place.check, place.store
         declared = around.definition.models.get(step.model)
         self._state = around.state
         self._static = declared.handle if isinstance(declared, DeclareModel) else None
@@ -76,14 +77,14 @@ class TrainCall(ModelCall):
         state = self._state
         assert state is not None
         variables = state.variables
-        self._place.check(batch, variables)
+        self._check(batch, variables)
         handle = state.handles.get(self.name, self._static) or state.handle_for(self.name, batch)
         arguments = self.arguments(batch, handle.model)
         output = handle.train((), arguments, batch)
         if type(output) is LateOutput:
             self.destinations.store_when_there(batch, output, variables)
         elif output is not None:
-            self._place.store(batch, output, variables)
+            self._store(batch, output, variables)
         return batch
 
     def operation(self, around: Surrounding) -> Operation:
