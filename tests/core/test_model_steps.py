@@ -10,6 +10,7 @@ from spied_models import Spy, given, pipeline, plain
 
 from batchloom import B, Batch, C, F, V
 from batchloom.errors import ActionError, DefinitionError, UnknownComponentError
+from batchloom.models.handle import handle_of
 
 
 @pytest.mark.parametrize("method", ["train_model", "predict_model"])
@@ -133,3 +134,19 @@ def test_an_exception_of_make_data_keeps_its_type() -> None:
 
     with pytest.raises(ZeroDivisionError):
         pipeline().train_model("spy", fails).run(3)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("ends", ["through", "early"])
+def test_a_model_keeps_no_run_that_has_ended(prefetch: int, ends: str) -> None:
+    """With the run it would keep the dataset."""
+    p = pipeline().train_model("spy", x="x")
+    batches = p.gen_batch(1, prefetch=prefetch)
+    next(batches)
+    handle = handle_of(p.get_model_by_name("spy"))
+    assert handle.in_run is not None
+    if ends == "early":
+        batches.close()  # type: ignore[attr-defined]
+    else:
+        collections.deque(batches, 0)
+    assert handle.in_run is None
