@@ -179,7 +179,8 @@ class Busy:
         self.lots.append(job)
         if len(self.lots) == 1:
             assert job.claim()
-            self._thread = threading.Thread(target=self._go_on, args=(job,))
+            # A daemon: it waits for ever if nobody comes to wait for this lot.
+            self._thread = threading.Thread(target=self._go_on, args=(job,), daemon=True)
             self._thread.start()
 
     def _go_on(self, job: Work) -> None:
