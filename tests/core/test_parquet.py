@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -386,18 +387,92 @@ def test_single_rows_and_other_pipelines_rows_are_found(tmp_path: Path) -> None:
     left.p.join(dataset.p).same().run(50, shuffle="blocks", prefetch=2)
 
 
+def calls_of(dataset: Dataset, name: str) -> list[list[int]]:
+    """Which row groups are read in one go, from now on."""
+    column: Any = dataset.columns[name]
+    calls: list[list[int]] = []
+    plain = column.read_groups
+    column.read_groups = lambda groups: (calls.append(groups), plain(groups))[1]
+    return calls
+
+
 def test_each_row_group_is_read_once_an_epoch(tmp_path: Path) -> None:
     dataset = Dataset.from_parquet(write(tmp_path / "x.parquet"), "images")
-    column: Any = dataset.columns["images"]
-    read: list[int] = []
-    plain = column.read_group
-    column.read_group = lambda group: (read.append(group), plain(group))[1]
+    calls = calls_of(dataset, "images")
     for shuffle in (False, "blocks", BlockShuffle(3, window=300)):
         for prefetch in (0, 3):
-            read.clear()
+            calls.clear()
             for batch in dataset.gen_batch(30, shuffle=shuffle, prefetch=prefetch, n_epochs=2):
                 assert np.array_equal(batch.images, images()[batch.indices])
-            assert sorted(read) == sorted([*range(16)] * 2)
+            assert sorted(chain(*calls)) == sorted([*range(16)] * 2)
+
+
+WINDOW = BlockShuffle(3, window=320)
+
+
+@pytest.mark.parametrize("name", ["images", "labels"])
+@pytest.mark.parametrize(
+    ("processors", "shuffle", "sizes"),
+    [
+        (1, WINDOW, [1, 5, 5, 5]),
+        (2, WINDOW, [1, 5, 5, 5]),
+        (2, False, [16]),
+        (3, WINDOW, [1] * 16),
+    ],
+    ids=str,
+)
+def test_who_reads_alone_reads_a_window_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processors: int, name: str, shuffle: Any,
+    sizes: list[int],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(processors), raising=False)
+    dataset = Dataset.from_parquet(write(tmp_path / "x.parquet"))
+    calls, expected = calls_of(dataset, name), {"images": images(), "labels": NUMBERS}[name]
+    for batch in dataset.gen_batch(50, shuffle=shuffle):
+        assert np.array_equal(batch[name], expected[batch.indices])
+        batch[name][:] = 0  # nobody else's
+    assert sorted(map(len, calls)) == sizes
+    assert sorted(chain(*calls)) == [*range(16)]
+
+
+COPIED = {
+    "nested": pa.FixedSizeListArray.from_arrays(pa.array(NUMBERS), 1),
+    "narrow": pa.array(NUMBERS, pa.int16()),
+    "masked": pa.array(HOLES),
+    "large": pa.array(NUMBERS),
+}
+
+
+@pytest.mark.parametrize("kind", COPIED)
+def test_what_takes_more_memory_in_one_go_is_read_row_group_by_row_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(2), raising=False)
+    if kind == "large":
+        monkeypatch.setattr("batchloom.parquet.AT_ONCE_BYTES", 100 * 8)
+    path = write(tmp_path / "x.parquet", pa.table({"x": COPIED[kind]}))
+    dataset = Dataset.from_parquet(path, nulls="mask" if kind == "masked" else "error")
+    calls = calls_of(dataset, "x")
+    for batch in dataset.gen_batch(50, shuffle=WINDOW):
+        there = ~np.ma.getmaskarray(batch.x).ravel()
+        assert there.any() and np.array_equal(np.ravel(batch.x)[there], batch.indices[there])
+    assert sorted(calls) == [[group] for group in range(16)]
+
+
+@pytest.mark.parametrize("shuffle", [BlockShuffle(3, window=N), BlockShuffle(3, block_rows=9)])
+def test_a_window_of_several_files_or_of_parts_is_copied_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, shuffle: BlockShuffle
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(2), raising=False)
+    dataset = Dataset.from_parquet(folder, "labels")
+    calls, labels = calls_of(dataset, "labels"), dataset.column("labels")
+    calls.clear()
+    seen: list[int] = []
+    for batch in dataset.gen_batch(50, shuffle=shuffle):
+        assert np.array_equal(batch.labels, labels[batch.indices])
+        seen.extend(batch.indices)
+    assert sorted(seen) == [*range(len(dataset))]
+    assert {len(each) for each in calls} == {1}
 
 
 def test_a_buffer_is_used_again_and_begins_with_a_page() -> None:

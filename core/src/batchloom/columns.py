@@ -42,20 +42,26 @@ class Column(Protocol):
 class ArrayColumn:
     """A NumPy array or memory map.
 
+    Parameters
+    ----------
+    data : array
+    recycler : Recycler, optional
+        Where the memory of large results comes from, if several columns are to share it.
+
     Attributes
     ----------
     is_in_memory : bool
         Whether rows can be had without waiting for anything.
     """
 
-    def __init__(self, data: np.ndarray[Any, Any]) -> None:
+    def __init__(self, data: np.ndarray[Any, Any], recycler: Recycler | None = None) -> None:
         self._data = data
         # A memory map's own methods make subclass instances, at several times the price.
         self._array = data if _is_masked(data) else np.asarray(data)
         self._in_rows = self._array.flags.c_contiguous and self._array.flags.aligned
         self._few = _few_rows(self._array)
         self.is_in_memory = not isinstance(data, np.memmap)
-        self._recycler = Recycler()
+        self._recycler = Recycler() if recycler is None else recycler
 
     def __len__(self) -> int:
         return len(self._array)

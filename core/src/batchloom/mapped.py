@@ -35,7 +35,9 @@ class MappedColumn(ArrayColumn):
         """Whether nobody can change the file through the map."""
         return getattr(self._data, "mode", None) == "r"
 
-    def reading(self, starts: Positions, stops: Positions, buffers: Buffers | None) -> Reading:
+    def reading(
+        self, starts: Positions, stops: Positions, buffers: Buffers | None, readers: int = 1
+    ) -> Reading:
         """Prepare the reading of some ranges of rows; without buffers, the result is the map itself."""
         if buffers is None and len(starts) == 1:
             return MappedRun(self._data, self._file, int(starts[0]), int(stops[0]))

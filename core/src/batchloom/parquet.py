@@ -31,6 +31,15 @@ KEPT_BYTES = 64 << 20
 IDLE_FILES = 4
 """So many files stay open for the next row group."""
 
+AT_ONCE_BYTES = 256 << 20
+"""No more than this is read in one go, because nothing can interrupt that."""
+
+STREAM_BYTES = 64 << 10
+"""A column is decoded page by page as it is read: all of it would not stay in the processor's cache."""
+
+WIDTHS = {"INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8}
+"""How large the numbers are that a file holds, in bytes."""
+
 SAMPLES, SAMPLE_BYTES = 16, 4096
 """How much of each file's content goes into its fingerprint, besides its footer."""
 
@@ -102,15 +111,26 @@ class ParquetFiles:
         sizes = [chunk.total_uncompressed_size for chunk in self._chunks(column)]
         return int(sum(sizes)) // max(1, int(self.bounds[-1]))
 
-    def read(self, group: int, column: str) -> Any:
-        """Read one column of one row group, a chunked array."""
-        file, at = self._groups[group]
+    def holds_as_array(self, column: str, row_bytes: int) -> bool:
+        """Tell whether the values of a column lie in the files as in an array of rows of that size."""
+        leaf = self._footer(0).schema.column(self._leaves(0)[column][0])
+        width = WIDTHS.get(leaf.physical_type, leaf.length)
+        return bool(leaf.max_repetition_level == 0 and width == row_bytes)
+
+    def are_together(self, groups: Positions) -> bool:
+        """Tell whether row groups are in one file."""
+        return len({self._groups[each][0] for each in groups.tolist()}) == 1
+
+    def read(self, groups: Sequence[int], column: str) -> Any:
+        """Read one column of row groups that are in one file, a chunked array."""
+        file, at = self._groups[groups[0]][0], [self._groups[each][1] for each in groups]
         with self._opened(file) as opened:
             try:
-                return opened.read_row_group(at, columns=[column], use_threads=False).column(column)
+                table = opened.read_row_groups(at, columns=[column], use_threads=False)
             except Exception as exc:
-                exc.add_note(f"in row group {at} of {self._paths[file]}")
+                exc.add_note(f"in row group {', '.join(map(str, at))} of {self._paths[file]}")
                 raise
+        return table.column(column)
 
     @cached_property
     def digest(self) -> str:
@@ -201,7 +221,9 @@ class ParquetFiles:
         path = self._paths[file]
         if _stamp(path) != self._stamps[file]:
             raise DataError(f"{path} has changed since the dataset was made: make it anew")
-        return _parquet().ParquetFile(path, metadata=self._footer(file), pre_buffer=False)
+        return _parquet().ParquetFile(
+            path, metadata=self._footer(file), pre_buffer=False, buffer_size=STREAM_BYTES
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         left = ("schema", "_metadata", "_leaves_of", "_guard", "_idle")
@@ -230,6 +252,8 @@ class ParquetColumn:
         self._column = column
         self._kind = kind
         self._row_bytes = files.row_bytes(column) if kind.dtype.hasobject else kind.row_bytes
+        is_view = kind.is_plain and kind.nulls == "error"
+        self._is_as_held = is_view and files.holds_as_array(column, kind.row_bytes)
         self._start()
 
     def _start(self) -> None:
@@ -281,14 +305,23 @@ class ParquetColumn:
         return reading.result()
 
     def reading(
-        self, starts: Positions, stops: Positions, buffers: Buffers | None
+        self, starts: Positions, stops: Positions, buffers: Buffers | None, readers: int = 1
     ) -> GroupsReading:
         """Prepare the reading of some ranges of rows."""
-        return GroupsReading(self, self._kind, starts, stops, buffers)
+        return GroupsReading(self, self._kind, starts, stops, buffers, readers)
 
-    def read_group(self, group: int) -> Any:
-        """Read a row group, an array that may not be written to."""
-        chunks = self._files.read(group, self._column).chunks
+    def rows_in(self, groups: Positions) -> int:
+        """Count the rows of some row groups."""
+        return int((self.bounds[groups + 1] - self.bounds[groups]).sum())
+
+    def can_read_at_once(self, groups: Positions) -> bool:
+        """Tell whether row groups can be read in one go, with nothing in memory besides their rows."""
+        size = self.row_bytes * self.rows_in(groups)
+        return self._is_as_held and size <= AT_ONCE_BYTES and self._files.are_together(groups)
+
+    def read_groups(self, groups: Sequence[int]) -> Any:
+        """Read row groups of one file, an array that may not be written to."""
+        chunks = self._files.read(groups, self._column).chunks
         arrays = [self._kind.array(each) for each in chunks]
         return arrays[0] if len(arrays) == 1 else _stacked(arrays)
 
@@ -297,7 +330,7 @@ class ParquetColumn:
             if group in self._kept:
                 self._kept.move_to_end(group)
                 return self._kept[group]
-        found = self.read_group(group)
+        found = self.read_groups([group])
         with self._guard:
             self._kept[group] = found
             most = max(1, KEPT_BYTES // max(1, self.row_bytes * len(found)))
@@ -314,7 +347,10 @@ class ParquetColumn:
 
 
 class GroupsReading:
-    """The reading of ranges of rows, one row group a piece.
+    """The reading of ranges of rows.
+
+    Several threads share the row groups, whose rows are copied to where they belong. One thread reads all of
+    them in one go, where what Arrow makes of them can stay as it is: no row is copied then.
 
     Parameters
     ----------
@@ -322,6 +358,8 @@ class GroupsReading:
     kind : ArrayKind
     starts, stops : array of int
     buffers : Buffers or None
+        What is read without them may be written to, where it is copied.
+    readers : int
     """
 
     def __init__(
@@ -331,6 +369,7 @@ class GroupsReading:
         starts: Positions,
         stops: Positions,
         buffers: Buffers | None,
+        readers: int,
     ) -> None:
         self._column = column
         self._starts, self._stops = starts, stops
@@ -338,25 +377,30 @@ class GroupsReading:
         first = np.searchsorted(column.bounds, starts, side="right") - 1
         last = np.searchsorted(column.bounds, stops, side="left")
         spans = [np.arange(a, b) for a, b in zip(first, last, strict=True)]
-        self._groups: Positions = np.unique(np.concatenate(spans))
+        groups: Positions = np.unique(np.concatenate(spans))
+        self._length = int((stops - starts).sum())
+        are_whole = self._length == column.rows_in(groups)
+        at_once = buffers is not None and readers == 1 and are_whole
+        at_once = at_once and column.can_read_at_once(groups)
+        self._groups = [groups] if at_once else np.split(groups, len(groups))
         self.pieces = len(self._groups)
         self._lent = buffers if kind.is_plain else None
         self._rows: Any = None
-        if self.pieces > 1 or len(starts) > 1:
-            length = int((stops - starts).sum())
+        if self.pieces > 1 or not (are_whole or len(starts) == 1):
             self._rows = (
-                kind.empty(length)
+                kind.empty(self._length)
                 if self._lent is None
-                else self._lent.take((length, *kind.shape), kind.dtype)
+                else self._lent.take((self._length, *kind.shape), kind.dtype)
             )
 
     def read(self, piece: int) -> None:
-        """Read a row group, and put its rows where they belong."""
-        group = int(self._groups[piece])
-        begin, end = self._column.bounds[group], self._column.bounds[group + 1]
-        found = self._column.read_group(group)
+        """Read row groups, and put their rows where they belong."""
+        groups = self._groups[piece].tolist()
+        begin, end = self._column.bounds[groups[0]], self._column.bounds[groups[-1] + 1]
+        found = self._column.read_groups(groups)
         if self._rows is None:
-            self._rows = found[self._starts[0] - begin : self._stops[0] - begin]
+            first = self._starts[0] - begin
+            self._rows = found[first : first + self._length]
             self._lent = None
             return
         first = int(np.searchsorted(self._stops, begin, side="right"))

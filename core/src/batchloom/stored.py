@@ -92,8 +92,10 @@ class StoredColumn(Column, Protocol):
     def bounds(self) -> Positions | None:
         """Where the blocks that it is stored in begin and end; None if it can be read from anywhere."""
 
-    def reading(self, starts: Positions, stops: Positions, buffers: Buffers | None) -> Reading:
-        """Prepare the reading of some ranges of rows, ascending.
+    def reading(
+        self, starts: Positions, stops: Positions, buffers: Buffers | None, readers: int = 1
+    ) -> Reading:
+        """Prepare the reading of some ranges of rows, ascending, by so many threads.
 
         Without buffers the result may be kept for good; with them, until the reading is closed.
         """

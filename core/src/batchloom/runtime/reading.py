@@ -12,14 +12,16 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from batchloom.columns import is_stored
+from batchloom.columns import ArrayColumn, is_stored
 from batchloom.dataset import Dataset
 from batchloom.errors import DataError
 from batchloom.ordering import Positions
+from batchloom.recycling import Recycler
 from batchloom.runtime.ahead import Monitor, ThreadPool, other_processors
 from batchloom.runtime.window_rows import WindowElsewhere, WindowRows, rows_at
 from batchloom.stored import Buffers, Reading
@@ -43,12 +45,15 @@ class Staged:
     name : str
         The column's.
     reading : Reading
+    recycler : Recycler
+        Where the memory of large batches comes from.
     monitor : Monitor
     """
 
-    def __init__(self, name: str, reading: Reading, monitor: Monitor) -> None:
+    def __init__(self, name: str, reading: Reading, recycler: Recycler, monitor: Monitor) -> None:
         self.name = name
         self._reading = reading
+        self._recycler = recycler
         self._monitor = monitor
         self._tickets = itertools.count()
         self._guard = threading.RLock()  # the collector may end a run in a thread that is in here
@@ -81,7 +86,11 @@ class Staged:
                 self._monitor.wait_until(self._is_done)
             if self._error is not None:
                 raise _unreadable(self.name, self._error)
-            return rows_at(self._reading.result(), which, copy)
+            return rows_at(self._rows, which, copy)
+
+    @cached_property
+    def _rows(self) -> ArrayColumn:
+        return ArrayColumn(self._reading.result(), self._recycler)
 
     def close(self) -> None:
         """Let go of the rows as soon as nobody reads or gathers them."""
@@ -220,6 +229,7 @@ class WindowReader:
         self._latest: deque[tuple[int, int]] = deque()
         self._lag = lag
         self._buffers: dict[str, Buffers] = {}
+        self._recyclers: dict[str, Recycler] = {}
         self.token = os.urandom(8)
         size = min(windows.window_rows, len(dataset)) * row_bytes_of(dataset)
         self._ahead = size >= BYTES_WORTH_READING_AHEAD
@@ -258,7 +268,7 @@ class WindowReader:
         # A view that is handed out may be kept for good.
         own = buffers if self.dataset.copy or self._windows.seed is not None else None
         try:
-            reading = column.reading(drawn.starts, drawn.stops, own)
+            reading = column.reading(drawn.starts, drawn.stops, own, self._readers)
         except MemoryError as exc:
             rows = int((drawn.stops - drawn.starts).sum())
             raise DataError(
@@ -266,7 +276,8 @@ class WindowReader:
                 f"{rows * column.row_bytes >> 20} MB, twice over: give shuffle=BlockShuffle(window=...) a "
                 "smaller share or a number of items"
             ) from exc
-        return Staged(name, reading, self._monitor)
+        recycler = self._recyclers.setdefault(name, Recycler())
+        return Staged(name, reading, recycler, self._monitor)
 
     def help(self, staged: Staged) -> None:
         """Have the threads read along, if there is much that somebody waits for."""
@@ -288,6 +299,8 @@ class WindowReader:
                 opened.close()
             for buffers in self._buffers.values():
                 buffers.close()
+            for recycler in self._recyclers.values():
+                recycler.free.clear()
 
     def _epoch(self, number: int) -> Epoch:
         if number not in self._epochs:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from batchloom.columns import is_stored, stack_rows
+from batchloom.columns import ArrayColumn, Column, is_stored, stack_rows
 from batchloom.dataset import Dataset
 from batchloom.ordering import Positions
 from batchloom.rows import Rows
@@ -145,14 +145,14 @@ class WindowElsewhere:
     def travelling(self, which: Positions | slice) -> tuple[WindowElsewhere, Positions | slice]:
         return self, which
 
-    def _read(self, dataset: Dataset, name: str) -> Any:
+    def _read(self, dataset: Dataset, name: str) -> ArrayColumn:
         column = dataset.columns[name]
         assert is_stored(column)
         reading = column.reading(self._starts, self._stops, None)
         try:
             for piece in range(reading.pieces):
                 reading.read(piece)
-            return reading.result()
+            return ArrayColumn(reading.result())
         finally:
             reading.close()
 
@@ -195,12 +195,8 @@ def _places(which: Positions | slice) -> Positions:
     return np.arange(which.start, which.stop) if isinstance(which, slice) else which
 
 
-def rows_at(value: Any, which: Positions | slice, copy: bool) -> Any:
+def rows_at(column: Column, which: Positions | slice, copy: bool) -> Any:
     """Give some of the rows that were read, or a read-only view of them."""
-    if not isinstance(which, slice):
-        return value.take(which, axis=0)
-    view = value[which]
-    if copy:
-        return view.copy()
-    view.flags.writeable = False
-    return view
+    if isinstance(which, slice):
+        return column.rows(which.start, which.stop, copy)
+    return column.take(which)
