@@ -47,28 +47,22 @@ class Pace:
     ----------
     size : int
         Of the next lot. The first batches are to be there soon, later ones share what a lot costs.
+    pool : Pool or None
+        Who prepares the next lot; None for the thread that wants it.
+    depth : int
+        How many lots are prepared ahead.
     """
 
     def __init__(self, pool: Pool | None, depth: int, most: int, may_rest: bool) -> None:
         self.size = 1
         self._pool = pool
-        self._depth = depth
+        self._depth = 0 if pool is None else depth
+        self._let_rest(False)
         self._most = most
         # A user's executor, and processes, are there to be used, whatever it costs.
         self._may_rest = may_rest and pool is not None and pool.may_wait
-        self._rests = False
         self._in_a_row = 0
         self._vain = 0
-
-    @property
-    def pool(self) -> Pool | None:
-        """Who prepares the next lot; None for the thread that wants it."""
-        return None if self._rests else self._pool
-
-    @property
-    def depth(self) -> int:
-        """How many lots are prepared ahead."""
-        return 0 if self.pool is None else self._depth
 
     def learn(self, done: Work) -> None:
         """See from a lot that is done how the next ones are to be."""
@@ -89,7 +83,7 @@ class Pace:
         is_worth_it = done.seconds >= CHEAP_SECONDS or self.size == self._most
         if is_worth_it and done.seconds >= REST_SECONDS * done.lot.count:
             self._in_a_row += 1
-            self._rests = self._in_a_row < CERTAIN_LOTS
+            self._let_rest(self._in_a_row < CERTAIN_LOTS)
         else:
             self._in_a_row = 0
             self._grow()
@@ -98,18 +92,25 @@ class Pace:
         """Hand over more at a time where batches are cheap and still waited for; nothing in vain."""
         self._vain = self._vain + 1 if done.given_back == done.lot.count else 0
         if self._vain == VAIN_LOTS:
-            self._pool = None
+            self._pool, self._depth = None, 0
+            self._let_rest(False)
+            return
         # What a process sends back costs by the byte, the more so where the processor's cache is too small.
         is_cheap = done.seconds < CHEAP_SECONDS and GROWTH * done.shipped <= AHEAD_BYTES
         if not (done.waited and is_cheap and self.size < self._most):
             self._in_a_row = 0
         elif self._may_rest:
-            self._rests, self._in_a_row = True, 0
+            self._let_rest(True)
+            self._in_a_row = 0
             self._grow()
         else:
             self._in_a_row = (self._in_a_row + 1) % WAITED_LOTS
             if not self._in_a_row:
                 self._grow()
+
+    def _let_rest(self, rests: bool) -> None:
+        self._rests = rests
+        self.pool, self.depth = (None, 0) if rests else (self._pool, self._depth)
 
     def _grow(self) -> None:
         self.size = min(GROWTH * self.size, self._most)
