@@ -267,10 +267,10 @@ class Work:
         """Take over what another process has prepared."""
         self.seconds, self.shipped = seconds, shipped
         self._was_elsewhere = True
-        first = len(self.done)
-        reads = {first + at: each.reads for at, each in enumerate(prepared) if each.reads}
-        self._reads = {**self._reads, **reads}
-        self.done.extend(each.outcome for each in prepared)
+        for each in prepared:
+            if each.reads:
+                self._reads = {**self._reads, len(self.done): each.reads}
+            self.done.append(each.outcome)
         self.monitor.changed()
 
     def refuse(self, exc: BaseException) -> None:

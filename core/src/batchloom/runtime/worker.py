@@ -11,6 +11,7 @@ import threading
 from multiprocessing.connection import Connection, wait
 
 from batchloom.runtime.ahead import JOIN_SECONDS
+from batchloom.runtime.messages import receive, send
 from batchloom.runtime.shipping import Parcel, portable, run_errand
 
 
@@ -20,7 +21,7 @@ def serve(connection: Connection, folder: str) -> None:
     Parameters
     ----------
     connection : Connection
-        Pickled errands come from there; a `Parcel`, or an exception, goes back for each.
+        Pickled errands come from there; a pickled parcel, or an exception, goes back for each.
     folder : str
         The run's temporary folder, to be removed if there is nobody left to do it.
     """
@@ -29,8 +30,8 @@ def serve(connection: Connection, folder: str) -> None:
     ending = threading.Thread(target=_end_with_parent, args=(folder,), daemon=True)
     ending.start()
     try:
-        while data := connection.recv_bytes():
-            connection.send_bytes(pickle.dumps(_done(data), protocol=5))
+        while data := receive(connection):
+            send(connection, pickle.dumps(_done(data), protocol=5))
     except (EOFError, OSError):
         ending.join(JOIN_SECONDS)  # or it would go with this process, before the folder is gone
 
