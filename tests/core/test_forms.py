@@ -12,7 +12,8 @@ from batchloom.errors import UnknownArgumentError, UnknownComponentError
 from batchloom.models import BaseModel, hookimpl, register_plugin, unregister_plugin
 from batchloom.models.forms import SPELLED, ComponentsForm
 
-SIZES = [4, 4, 2]
+ROWS = 102
+SIZES = [*[4] * 25, 2]  # enough that components are gathered beforehand
 
 
 class Noted(BaseModel):
@@ -40,7 +41,7 @@ class Strict(BaseModel):
 
 
 def trained(model: type[BaseModel], columns: tuple[str, ...], **arguments: Any) -> Any:
-    data = {name: np.arange(10.0) + at for at, name in enumerate(columns)}
+    data = {name: np.arange(float(ROWS)) + at for at, name in enumerate(columns)}
     pipeline = Dataset(data=data).p.init_model("dynamic", model, "m")
     pipeline = pipeline.train_model("m", **arguments).run(4)
     return pipeline.get_model_by_name("m")
@@ -48,7 +49,14 @@ def trained(model: type[BaseModel], columns: tuple[str, ...], **arguments: Any) 
 
 @pytest.mark.parametrize(
     ("columns", "argument"),
-    [(("x",), "x"), (("in", "x"), "x"), (("x y", "x"), "not a name"), (("x", "class"), "lambda")],
+    [
+        (("x",), "x"),
+        (("in", "x"), "x"),
+        (("x y", "x"), "not a name"),
+        (("x", "class"), "lambda"),
+        (("fit", "\ufb01t"), "\ufb01t"),  # which Python reads as "fit" in source text
+        (("x",), "__debug__"),
+    ],
 )
 def test_any_string_can_name_a_component_or_an_argument(
     columns: tuple[str, ...], argument: str
@@ -56,13 +64,13 @@ def test_any_string_can_name_a_component_or_an_argument(
     given = trained(Noted, columns, **{argument: columns[-1], "mode": "x", "rate": 0.5}).given
     assert [len(each[argument]) for each in given] == SIZES
     whole = np.concatenate([each[argument] for each in given])
-    np.testing.assert_array_equal(whole, np.arange(10.0) + len(columns) - 1)
+    np.testing.assert_array_equal(whole, np.arange(float(ROWS)) + len(columns) - 1)
     assert all(each["mode"] == "x" and each["rate"] == 0.5 for each in given)
     assert all(set(each) == {argument, "mode", "rate"} for each in given)
 
 
 def test_a_step_without_arguments_calls_without_any() -> None:
-    assert trained(Noted, ("x",)).given == [{}, {}, {}]
+    assert trained(Noted, ("x",)).given == [{}] * len(SIZES)
 
 
 def test_a_plug_in_sees_the_arguments_by_their_names() -> None:
@@ -79,7 +87,7 @@ def test_a_plug_in_sees_the_arguments_by_their_names() -> None:
         trained(Noted, ("x", "y"), x="x", y="y", rate=0.5)
     finally:
         unregister_plugin(name)
-    assert heard == [((), ["rate", "x", "y"])] * 6
+    assert heard == [((), ["rate", "x", "y"])] * 2 * len(SIZES)
 
 
 def test_an_argument_that_the_model_does_not_take_is_named() -> None:

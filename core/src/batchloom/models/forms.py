@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
+
+from batchloom.source_names import is_source_name
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
@@ -51,14 +52,18 @@ class ComponentsForm:
         self._names, self._fixed = tuple(components), fixed
         self.read = _reader(tuple(components.values()))
         self.call = self._call_spelled
-        if _are_names([*components, *fixed]):
+        if all(map(is_source_name, [*components, *fixed])):
             values = "".join(f"{each}=fixed[{each!r}], " for each in fixed)
             values += "".join(f"{each}=given[{at}], " for at, each in enumerate(components))
             self.call = eval(f"lambda function, given: function({values})", {"fixed": fixed})
 
     def spelled(self, given: tuple[Any, ...]) -> Spelled:
         """Give the arguments, all by their names."""
-        return (), {**self._fixed, **dict(zip(self._names, given, strict=True))}
+        return (), self.by_name(given)
+
+    def by_name(self, given: tuple[Any, ...]) -> dict[str, Any]:
+        """Give the arguments in a dict of their own."""
+        return {**self._fixed, **dict(zip(self._names, given, strict=True))}
 
     def _call_spelled(self, function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
         return SPELLED.call(function, self.spelled(given))
@@ -68,12 +73,8 @@ Form = SpelledForm | ComponentsForm
 
 
 def _reader(components: Sequence[str]) -> Callable[[Batch], tuple[Any, ...]]:
-    if not _are_names(components):
+    if not all(map(is_source_name, components)):
         return lambda batch: tuple(getattr(batch, each) for each in components)
     values = "".join(f"batch.{each}, " for each in components)
     read: Callable[[Batch], tuple[Any, ...]] = eval(f"lambda batch: ({values})")
     return read
-
-
-def _are_names(words: Sequence[str]) -> bool:
-    return all(each.isidentifier() and not iskeyword(each) for each in words)

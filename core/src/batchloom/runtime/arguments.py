@@ -65,6 +65,8 @@ class Arguments:
 
     def __call__(self, batch: Batch, model: Any) -> dict[str, Any]:
         """Work the arguments out for one batch."""
+        if batch.components is self.formed:
+            return self.form.by_name(self.form.read(batch))
         looked_up = {name: self._look_up(name, each, batch) for name, each in self._names.items()}
         made = {**self._fixed, **looked_up}
         for name, each in self._nests.items():

@@ -8,7 +8,6 @@ takes longer than the work itself.
 from __future__ import annotations
 
 import functools
-import keyword
 import linecache
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
@@ -19,6 +18,7 @@ import numpy as np
 from batchloom.batch import Batch
 from batchloom.portion import Portion
 from batchloom.runtime.operations import Operation, located, perform, taken_over
+from batchloom.source_names import is_source_name
 
 if TYPE_CHECKING:
     from batchloom.models.runs import PipelineRun
@@ -89,7 +89,7 @@ class Compiled:
         """Give the loop for a portion of whose components some are wanted beforehand."""
         rows = portion.rows
         assert rows is not None
-        plain = [each for each in wanted if each.isidentifier() and not keyword.iskeyword(each)]
+        plain = [each for each in wanted if is_source_name(each)]
         shared = tuple(each for each in plain if rows.shares(each))
         alone = tuple(each for each in plain if each not in shared)
         found = self._loops.get((shared, alone))
