@@ -159,6 +159,20 @@ def test_lots_of_processes_do_not_grow_beyond_the_memory_that_is_used_ahead() ->
     assert found == [*[(1, True)] * 3, *[(4, True)] * 3, *[(16, True)] * 6]
 
 
+def test_lots_of_processes_grow_by_less_where_that_is_all_that_fits() -> None:
+    made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
+    each = source.AHEAD_BYTES * 2 // 5
+    found = sizes(made, lambda size: Done(size, 1e-6, shipped=size * each), 9)
+    assert found == [*[(1, True)] * 3, *[(2, True)] * 6]
+
+
+@pytest.mark.parametrize(("share", "last"), [(0.9, 4), (1.1, 1)])
+def test_lots_of_processes_grow_until_they_are_worth_an_errand(share: float, last: int) -> None:
+    made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
+    found = sizes(made, lambda size: Done(size, share * pace.ERRAND_SECONDS), 12)
+    assert found[-1] == (last, True)
+
+
 def test_a_pool_that_gives_all_batches_back_is_no_longer_asked() -> None:
     made = pace.Pace(Threads(), 2, 1, may_rest=True)  # type: ignore[arg-type]
     found = sizes(made, lambda size: Done(size, 1.0, given_back=size), 6)

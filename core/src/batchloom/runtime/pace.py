@@ -13,11 +13,14 @@ from batchloom.runtime.work import Pool, Work
 CHEAP_SECONDS = 5e-4
 """Work on a lot below this is hardly worth a hand-over between threads, which costs a tenth of it."""
 
+ERRAND_SECONDS = 1e-3
+"""And below this for a hand-over to another process, which costs both sides a quarter of it."""
+
 REST_SECONDS = 2e-5
 """A batch that takes less is made sooner by who wants it than by another thread of the interpreter."""
 
 GROWTH = 4
-"""So many times as many batches the next lots have, where that is worth it."""
+"""So many times as many batches the next lots have at most, where that is worth it."""
 
 VAIN_LOTS = 4
 """So many lots in a row that a pool gave back, and it is no longer asked."""
@@ -60,7 +63,9 @@ class Pace:
         self._let_rest(False)
         self._most = most
         # A user's executor, and processes, are there to be used, whatever it costs.
-        self._may_rest = may_rest and pool is not None and pool.may_wait
+        is_own = pool is not None and pool.may_wait
+        self._may_rest = may_rest and is_own
+        self._cheap_seconds = CHEAP_SECONDS if is_own else ERRAND_SECONDS
         self._in_a_row = 0
         self._vain = 0
 
@@ -96,7 +101,8 @@ class Pace:
             self._let_rest(False)
             return
         # What a process sends back costs by the byte, the more so where the processor's cache is too small.
-        is_cheap = done.seconds < CHEAP_SECONDS and GROWTH * done.shipped <= AHEAD_BYTES
+        growth = min(GROWTH, AHEAD_BYTES // max(1, done.shipped))
+        is_cheap = done.seconds < self._cheap_seconds and growth > 1
         if not (done.waited and is_cheap and self.size < self._most):
             self._in_a_row = 0
         elif self._may_rest:
@@ -106,11 +112,11 @@ class Pace:
         else:
             self._in_a_row = (self._in_a_row + 1) % WAITED_LOTS
             if not self._in_a_row:
-                self._grow()
+                self._grow(growth)
 
     def _let_rest(self, rests: bool) -> None:
         self._rests = rests
         self.pool, self.depth = (None, 0) if rests else (self._pool, self._depth)
 
-    def _grow(self) -> None:
-        self.size = min(GROWTH * self.size, self._most)
+    def _grow(self, times: int = GROWTH) -> None:
+        self.size = min(times * self.size, self._most)
