@@ -11,7 +11,7 @@ import functools
 import linecache
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -115,14 +115,13 @@ class Compiled:
             "Diverted": _DivertedError,
             "arrays": _arrays,
             "batch_class": self._batch_class,
-            "check_lengths": Batch.check_lengths,
             "current_run": current_run,
             "enter_run": enter_run,
             "gathering": _gathering,
             "go_on": self._go_on,
             "names": self._names,
-            "replaced": self._replaced,
             "run": self._run,
+            "see_to": self._see_to,
         }
         for at, each in enumerate(self.operations):
             scope[f"call_{at}"] = each.call_filled or each.call
@@ -131,8 +130,11 @@ class Compiled:
                 scope[f"args_{at}"], scope[f"keywords_{at}"] = each.action.args, each.action.kwargs
         return scope
 
-    def _replaced(self, step: int, made: Any, batch: Batch) -> NoReturn:
-        """Go on with what a step returned in place of the batch."""
+    def _see_to(self, step: int, made: Any, batch: Batch) -> None:
+        """Hold what was written against the batch's size, or go on with what a step returned in its place."""
+        if made is batch:
+            batch.check_lengths()  # unless it is another batch of the portion that was written
+            return
         action = self.operations[step].action
         if action is not None:
             made = taken_over(made, batch, action.name)
@@ -270,18 +272,11 @@ def _step(at: int, operation: Operation) -> list[str]:
     if action is not None:
         given += f", *args_{at}" if action.args else ""
         given += f", **keywords_{at}" if action.kwargs else ""
-    lines = [
+    return [
         f"            {MADE} call_{at}(batch{given})",
-        "            if made is not batch:",
-        f"                replaced({at}, made, batch)",
+        "            if made is not batch or written:",
+        f"                see_to({at}, made, batch)",
     ]
-    if action is not None:
-        # Others may have written to batches before this one.
-        lines += [
-            "            if written and position in written:",
-            "                check_lengths(batch)",
-        ]
-    return lines
 
 
 def _lines_of_calls(source: str) -> list[int]:
