@@ -152,6 +152,19 @@ def test_lots_of_processes_stay_small_unless_they_are_waited_for() -> None:
     assert sizes(made, lambda size: Done(size, 1e-6), 4)[-1] == (4, True)
 
 
+def test_lots_of_processes_grow_though_others_are_done_meanwhile() -> None:
+    made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
+    found = [made.size]
+    for at in range(30):
+        made.learn(Done(made.size, 1e-6, waited=at % 3 == 0))  # type: ignore[arg-type]
+        found.append(made.size)
+    assert found[6:8] == [1, 4]
+    made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
+    for at in range(100):
+        made.learn(Done(made.size, 1e-6, waited=at % pace.RECENT_LOTS == 0))  # type: ignore[arg-type]
+    assert made.size == 1
+
+
 def test_lots_of_processes_do_not_grow_beyond_the_memory_that_is_used_ahead() -> None:
     made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
     each = source.AHEAD_BYTES // 20

@@ -7,6 +7,8 @@ batch costs is measured where no other thread is at work: threads of one interpr
 
 from __future__ import annotations
 
+from collections import deque
+
 from batchloom.runtime.source import AHEAD_BYTES
 from batchloom.runtime.work import Pool, Work
 
@@ -28,8 +30,11 @@ VAIN_LOTS = 4
 CERTAIN_LOTS = 2
 """So many lots in a row that are worth a hand-over: one alone may have met a pause of the machine."""
 
-WAITED_LOTS = 3
-"""So many lots in a row that were waited for, and another process gets more of them at once."""
+WAITED_LOTS, RECENT_LOTS = 3, 8
+"""So many of the last lots that were waited for, and another process gets more of them at once.
+
+While the consumer waits for the lot of one process, others finish theirs: not each lot is waited for.
+"""
 
 
 class Pace:
@@ -67,6 +72,7 @@ class Pace:
         self._may_rest = may_rest and is_own
         self._cheap_seconds = CHEAP_SECONDS if is_own else ERRAND_SECONDS
         self._in_a_row = 0
+        self._waited: deque[bool] = deque(maxlen=RECENT_LOTS)
         self._vain = 0
 
     def learn(self, done: Work) -> None:
@@ -103,16 +109,15 @@ class Pace:
         # What a process sends back costs by the byte, the more so where the processor's cache is too small.
         growth = min(GROWTH, AHEAD_BYTES // max(1, done.shipped))
         is_cheap = done.seconds < self._cheap_seconds and growth > 1
-        if not (done.waited and is_cheap and self.size < self._most):
+        if not is_cheap or self.size >= self._most:
+            self._waited.clear()
+            return
+        self._waited.append(done.waited)
+        if sum(self._waited) >= (1 if self._may_rest else WAITED_LOTS):
+            self._let_rest(self._may_rest)
             self._in_a_row = 0
-        elif self._may_rest:
-            self._let_rest(True)
-            self._in_a_row = 0
-            self._grow()
-        else:
-            self._in_a_row = (self._in_a_row + 1) % WAITED_LOTS
-            if not self._in_a_row:
-                self._grow(growth)
+            self._waited.clear()
+            self._grow(growth)
 
     def _let_rest(self, rests: bool) -> None:
         self._rests = rests
