@@ -16,6 +16,7 @@ from benchmarks.cases import MILLISECONDS, OURS, Case, Goal, Subject, consuming
 from benchmarks.peers import Work
 from benchmarks.peers.subjects import over_work
 from benchmarks.results import Result
+from benchmarks.ring import ring
 from benchmarks.timing import Effort, compare
 from benchmarks.work_ahead import by_hand, ours, quickest
 
@@ -32,7 +33,8 @@ PYTHON, SHIPPING = "5 ms of Python", "nothing but shipping"
 
 REMARKS = (
     f"The clock starts after {BEFORE} batches, when both processes are there, and have touched the memory "
-    f"that is used again; all kept means the last {KEPT} of them. {work_ahead.REMARKS}"
+    f"that is used again; all kept means the last {KEPT} of them. The ring, of forked workers, does "
+    f"only what has to be done. {work_ahead.REMARKS}"
 )
 
 GOALS = [
@@ -77,6 +79,9 @@ def case(name: str, work: Work, training: float) -> Case:
     def processes() -> Any:
         return by_hand(ProcessPoolExecutor(WORKERS), work, COUNT, AHEAD)
 
+    def forked() -> Any:
+        return ring(work, BYTES, COUNT, AHEAD, WORKERS)
+
     def batches() -> Any:
         return ours(work, COUNT, prefetch=AHEAD, executor=WORKERS)
 
@@ -87,6 +92,7 @@ def case(name: str, work: Work, training: float) -> Case:
         (
             *([alone] if training else []),
             Subject("by hand, ProcessPoolExecutor", lambda: timed(processes)),
+            Subject("by hand, a ring of shared memory", lambda: timed(forked)),
             Subject(VIEWS, lambda: timed(batches)),
             Subject(OWNED, lambda: keeping(batches)),
             *over_work("PROCESSES", work, COUNT, AHEAD, timed),

@@ -82,8 +82,8 @@ def test_a_waiting_writer_keeps_new_readers_out() -> None:
 
     def read(pool: ThreadPoolExecutor) -> Any:
         writer = pool.submit(lock.alone, order.append, "write")
-        while lock._writing.acquire(blocking=False):  # until the writer has it
-            lock._writing.release()
+        while lock.writing.acquire(blocking=False):  # until the writer has it
+            lock.writing.release()
             time.sleep(0.001)
         reader = pool.submit(lock.together, order.append, "read")
         time.sleep(0.05)

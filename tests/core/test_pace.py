@@ -152,11 +152,38 @@ def test_lots_of_processes_stay_small_unless_they_are_waited_for() -> None:
     assert sizes(made, lambda size: Done(size, 1e-6), 4)[-1] == (4, True)
 
 
+def test_lots_of_processes_grow_though_others_are_done_meanwhile() -> None:
+    made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
+    found = [made.size]
+    for at in range(30):
+        made.learn(Done(made.size, 1e-6, waited=at % 3 == 0))  # type: ignore[arg-type]
+        found.append(made.size)
+    assert found[6:8] == [1, 4]
+    made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
+    for at in range(100):
+        made.learn(Done(made.size, 1e-6, waited=at % pace.RECENT_LOTS == 0))  # type: ignore[arg-type]
+    assert made.size == 1
+
+
 def test_lots_of_processes_do_not_grow_beyond_the_memory_that_is_used_ahead() -> None:
     made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
     each = source.AHEAD_BYTES // 20
     found = sizes(made, lambda size: Done(size, 1e-6, shipped=size * each), 12)
     assert found == [*[(1, True)] * 3, *[(4, True)] * 3, *[(16, True)] * 6]
+
+
+def test_lots_of_processes_grow_by_less_where_that_is_all_that_fits() -> None:
+    made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
+    each = source.AHEAD_BYTES * 2 // 5
+    found = sizes(made, lambda size: Done(size, 1e-6, shipped=size * each), 9)
+    assert found == [*[(1, True)] * 3, *[(2, True)] * 6]
+
+
+@pytest.mark.parametrize(("share", "last"), [(0.9, 4), (1.1, 1)])
+def test_lots_of_processes_grow_until_they_are_worth_an_errand(share: float, last: int) -> None:
+    made = pace.Pace(Elsewhere(), 2, 512, may_rest=True)  # type: ignore[arg-type]
+    found = sizes(made, lambda size: Done(size, share * pace.ERRAND_SECONDS), 12)
+    assert found[-1] == (last, True)
 
 
 def test_a_pool_that_gives_all_batches_back_is_no_longer_asked() -> None:
@@ -228,7 +255,7 @@ def gathering_threads(made: Any) -> set[str]:
 
 def test_no_more_threads_gather_than_there_are_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits has as many as it was told."""
-    monkeypatch.setattr(pace.Pace, "pool", property(lambda self: self._pool))
+    monkeypatch.setattr(pace, "CHEAP_SECONDS", 0.0)  # the pool is asked all the time
     data = {"x": np.arange(8000.0)}
     for processors in (1, 3):
         monkeypatch.setattr(

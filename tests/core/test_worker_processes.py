@@ -81,6 +81,19 @@ def test_they_go_on_while_their_run_waits_for_nothing(tmp_path: Path) -> None:
     batches.close()  # type: ignore[attr-defined]
 
 
+def test_they_go_on_though_their_answers_fill_the_connection(tmp_path: Path) -> None:
+    """Each answer is larger than what a connection holds, and nobody asks for a batch."""
+    made = large(4000).p.leave_a_file(tmp_path).make("objects")
+    batches = made.gen_batch(40, executor=1, prefetch=2)
+    for given in range(3):
+        next(batches)
+        deadline = time.monotonic() + 20
+        while len(list(tmp_path.iterdir())) < given + 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    batches.close()  # type: ignore[attr-defined]
+
+
 def test_what_was_on_its_way_goes_without_the_garbage_collector() -> None:
     gc.collect()
     before = alive()

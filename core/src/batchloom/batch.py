@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from batchloom.actions import action
-from batchloom.columns import as_column, row_count, stack_rows, take_rows
+from batchloom.columns import as_column, row_count
 from batchloom.errors import ActionError, DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, Ids
+from batchloom.merging import merged
 from batchloom.ordering import Positions
 from batchloom.portion import Portion
 from batchloom.positions import selected
@@ -279,10 +280,7 @@ class Batch:
         Batch
             Of the same class, number, epoch and pipeline.
         """
-        positions = selected(which, self.size)
-        part = self._like(self.components)
-        part._fill_from([self], positions)
-        return part
+        return merged([self], selected(which, self.size))
 
     @staticmethod
     def merge(batches: Sequence[Batch]) -> Batch:
@@ -302,9 +300,7 @@ class Batch:
                     f"batches of different components cannot be merged: {', '.join(first.components)} "
                     f"and {', '.join(each.components)}"
                 )
-        merged = first._like(first.components)
-        merged._fill_from(list(batches))
-        return merged
+        return merged(batches)
 
     def get_model_by_name(self, name: str) -> Any:
         """Give a model of the batch's pipeline, made if this is its first use.
@@ -417,38 +413,6 @@ class Batch:
         for name, value in zip(targets, values, strict=True):
             self.add_component(name, value)
         return self
-
-    def _like(self, names: tuple[str, ...]) -> Batch:
-        made = object.__new__(type(self))
-        kept = {k: v for k, v in self.__dict__.items() if k not in self.components}
-        portion = self._portion.renamed(self._position)
-        made.__dict__.update(kept, components=names, _ids=None, _portion=portion, _position=0)
-        if self.pipeline is not None:
-            made.__dict__["pipeline"] = self.pipeline.for_batch(made)
-        return made
-
-    def _fill_from(self, batches: list[Batch], positions: Positions | None = None) -> None:
-        """Take over the rows of other batches; what none of them has gathered yet stays ungathered."""
-        for name in self.components:
-            if any(name in each.__dict__ for each in batches):
-                value = stack_rows([getattr(each, name) for each in batches])
-                self.__dict__[name] = value if positions is None else take_rows(value, positions)
-        parts = [(each._rows, *each._extent) for each in batches if each._rows is not None]
-        same = {id(each._rows and each._rows.dataset) for each in batches}
-        if len(parts) == len(batches) and len(same) == 1:
-            joined = parts[0][0].joined(parts, positions)
-            self.__dict__.update(_rows=joined, _extent=(0, joined.length))
-            return
-        self._own(stack_rows([each.indices for each in batches]), batches, positions)
-
-    def _own(self, ids: Ids, batches: list[Batch], positions: Positions | None) -> None:
-        """Hold everything itself, because the items come from several datasets."""
-        ids = ids if positions is None else ids[positions]
-        for name in self.components:
-            if name not in self.__dict__ and all(name in each._filled() for each in batches):
-                value = stack_rows([getattr(each, name) for each in batches])
-                self.__dict__[name] = value if positions is None else take_rows(value, positions)
-        self.__dict__.update(_rows=None, _ids=ids, _extent=(0, len(ids)))
 
     def _check_rows(self, name: str, value: Any) -> None:
         rows = self.size if value is None else row_count(value)

@@ -33,9 +33,14 @@ class Rows:
         The run, as positions in the epoch's order.
     order : array of int, optional
         The epoch's order; without one, the dataset's own.
+
+    Attributes
+    ----------
+    asked : dict of str to int
+        How often each component was asked for.
     """
 
-    __slots__ = ("_asked", "_gathered", "dataset", "length", "positions", "start")
+    __slots__ = ("_gathered", "asked", "dataset", "length", "positions", "start")
 
     def __init__(
         self, dataset: Dataset, start: int, stop: int, order: Positions | None = None
@@ -45,7 +50,7 @@ class Rows:
         self.length = stop - start
         self.positions = None if order is None else order[start:stop]
         self._gathered: dict[str, Any] = {}
-        self._asked: dict[str, int] = {}
+        self.asked: dict[str, int] = {}
 
     @classmethod
     def at(cls, dataset: Dataset, positions: Positions) -> Rows:
@@ -92,7 +97,7 @@ class Rows:
 
     def component(self, name: str, start: int, stop: int) -> Any:
         """Gather one component of items ``start .. stop - 1``; the result belongs to the caller."""
-        self._asked[name] = self._asked.get(name, 0) + 1
+        self.asked[name] = self.asked.get(name, 0) + 1
         shared = self._gathered.get(name)
         if shared is None:
             if stop - start == self.length or not self.shares(name):
@@ -123,7 +128,7 @@ class Rows:
 
     def asked_for(self, times: int) -> tuple[str, ...]:
         """Name the components that were asked for so many times."""
-        return tuple(name for name, asked in self._asked.items() if asked >= times)
+        return tuple(name for name, asked in self.asked.items() if asked >= times)
 
     def __getstate__(self) -> tuple[int, int, Positions | None]:
         # Only pickled on the way to and from worker processes, which have the dataset already.
@@ -133,7 +138,7 @@ class Rows:
         self.start, self.length, self.positions = state
         self.dataset = None
         self._gathered = {}
-        self._asked = {}
+        self.asked = {}
 
     def linked_dataset(self) -> Dataset:
         """Give the dataset; rows that come from another process have to be linked to it first."""

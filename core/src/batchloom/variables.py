@@ -170,6 +170,10 @@ class Variables(MutableMapping[str, Any]):
             self._late.setdefault(name, []).append((function, output, part))
             self._take_what_is_there(name)
 
+    def is_list(self, name: str) -> bool:
+        """Tell whether a value is a plain list."""
+        return type(self._values.get(name)) is list
+
     def so_far(self, name: str) -> Any:
         """Return a value without the outputs that a model is yet to give."""
         try:

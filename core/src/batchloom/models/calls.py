@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchloom.models.base import BaseModel
+from batchloom.models.forms import Form
 from batchloom.models.protocol import RunInfo, explain_call, names, takes
 
 Kwargs = Mapping[str, Any]
@@ -28,12 +29,13 @@ class BaseModelCalls:
         assert directory is not None
         self.model._load(directory, **kwargs)
 
-    def train(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
+    def train(self, form: Form, given: Any) -> Any:
         """Learn from one batch."""
+        call = form.call
         try:
-            return self.model._train(*args, **kwargs)
+            return call(self.model._train, given)
         except TypeError as exc:
-            explain_call(exc, self.model._train, args, kwargs)
+            explain_call(exc, self.model._train, *form.spelled(given))
             raise
 
     def predict(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
@@ -89,12 +91,13 @@ class ProtocolCalls:
         paths = () if directory is None else (directory,)
         self.model.load(*paths, **kwargs)
 
-    def train(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
+    def train(self, form: Form, given: Any) -> Any:
         """Learn from one batch."""
+        call = form.call
         try:
-            return self.model.train(*args, **kwargs)
+            return call(self.model.train, given)
         except TypeError as exc:
-            explain_call(exc, self.model.train, args, kwargs)
+            explain_call(exc, self.model.train, *form.spelled(given))
             raise
 
     def predict(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from keyword import iskeyword
 from typing import Any
 
 from batchloom.batch import Batch
@@ -17,6 +16,7 @@ from batchloom.expressions import (
     has_expressions,
     replace,
 )
+from batchloom.models.forms import ComponentsForm
 
 
 class Arguments:
@@ -34,6 +34,13 @@ class Arguments:
     data_args, literal_args : sequence of str
         As the model class declares them.
     definition : Definition
+
+    Attributes
+    ----------
+    form : ComponentsForm
+        The arguments of batches with the components `formed`, which is less to do than to call this.
+    formed : tuple of str or None
+        None until a batch was seen all of whose arguments are components, or the same for every batch.
     """
 
     def __init__(
@@ -53,13 +60,13 @@ class Arguments:
         late = {name: each for name, each in given.items() if name not in self._fixed}
         self._names = {name: each for name, each in late.items() if isinstance(each, str)}
         self._nests = {name: each for name, each in late.items() if name not in self._names}
-        self._read = reader_of(self._names, self._fixed)
-        self._components: tuple[str, ...] | None = None
+        self.form = ComponentsForm(self._names, self._fixed)
+        self.formed: tuple[str, ...] | None = None
 
     def __call__(self, batch: Batch, model: Any) -> dict[str, Any]:
         """Work the arguments out for one batch."""
-        if batch.components is self._components:
-            return self._read(batch)
+        if batch.components is self.formed:
+            return self.form.by_name(self.form.read(batch))
         looked_up = {name: self._look_up(name, each, batch) for name, each in self._names.items()}
         made = {**self._fixed, **looked_up}
         for name, each in self._nests.items():
@@ -67,7 +74,7 @@ class Arguments:
         if self._make_data is not None:
             made |= self._made_data(batch, model)
         elif not self._nests and all(each in batch.components for each in self._names.values()):
-            self._components = batch.components  # all are in every batch that has these
+            self.formed = batch.components  # all are in every batch that has these
         return made
 
     def variables(self) -> set[str]:
@@ -172,22 +179,6 @@ class Arguments:
                 f"make_data {label} makes {', '.join(both)}, which train_model or predict_model was given too"
             )
         return dict(made)
-
-
-def reader_of(
-    components: Mapping[str, str], fixed: dict[str, Any]
-) -> Callable[[Batch], dict[str, Any]]:
-    """Make a function of a batch that gives its components, and fixed values, by the names of arguments."""
-    if any(not each.isidentifier() or iskeyword(each) for each in components.values()):
-        return lambda batch: (
-            fixed | {name: getattr(batch, each) for name, each in components.items()}
-        )
-    items = ["**fixed"] if fixed else []
-    items += [f"{name!r}: batch.{each}" for name, each in components.items()]
-    made: Callable[[Batch], dict[str, Any]] = eval(
-        f"lambda batch: {{{', '.join(items)}}}", {"fixed": fixed}
-    )
-    return made
 
 
 def strings_in(value: Any) -> list[str]:

@@ -8,23 +8,27 @@ takes longer than the work itself.
 from __future__ import annotations
 
 import functools
-import keyword
 import linecache
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from batchloom.batch import Batch
 from batchloom.portion import Portion
 from batchloom.runtime.operations import Operation, located, perform, taken_over
+from batchloom.source_names import is_source_name
 
 if TYPE_CHECKING:
     from batchloom.models.runs import PipelineRun
 
 Loop = Callable[[Portion, int, int, Callable[[BaseException], None]], Iterator[Batch]]
 """Gives the batches from one position of a portion to another, and each exception to a function."""
+
+
+MADE = "made ="
+"""How a line of the loop begins that calls an operation."""
 
 
 class _Bare:
@@ -85,7 +89,7 @@ class Compiled:
         """Give the loop for a portion of whose components some are wanted beforehand."""
         rows = portion.rows
         assert rows is not None
-        plain = [each for each in wanted if each.isidentifier() and not keyword.iskeyword(each)]
+        plain = [each for each in wanted if is_source_name(each)]
         shared = tuple(each for each in plain if rows.shares(each))
         alone = tuple(each for each in plain if each not in shared)
         found = self._loops.get((shared, alone))
@@ -96,8 +100,10 @@ class Compiled:
     def _compiled(self, shared: tuple[str, ...], alone: tuple[str, ...]) -> Loop:
         names_differ = self._batch_class.components != self._names
         steps = _steps(self.operations, alone, self._run is not None)
+        source = _source(shared, alone, names_differ, len(self.operations), steps)
         scope = self._scope()
-        exec(_code(_source(shared, alone, names_differ, len(self.operations), steps)), scope)
+        scope["located"] = functools.partial(self._located, _lines_of_calls(source))
+        exec(_code(source), scope)
         loop: Loop = scope["loop"]
         return loop
 
@@ -109,16 +115,13 @@ class Compiled:
             "Diverted": _DivertedError,
             "arrays": _arrays,
             "batch_class": self._batch_class,
-            "check_lengths": Batch.check_lengths,
             "current_run": current_run,
             "enter_run": enter_run,
             "gathering": _gathering,
             "go_on": self._go_on,
-            "labels": [*(each.label for each in self.operations), "gathering of components"],
-            "located": located,
             "names": self._names,
-            "replaced": self._replaced,
             "run": self._run,
+            "see_to": self._see_to,
         }
         for at, each in enumerate(self.operations):
             scope[f"call_{at}"] = each.call_filled or each.call
@@ -127,12 +130,22 @@ class Compiled:
                 scope[f"args_{at}"], scope[f"keywords_{at}"] = each.action.args, each.action.kwargs
         return scope
 
-    def _replaced(self, step: int, made: Any, batch: Batch) -> NoReturn:
-        """Go on with what a step returned in place of the batch."""
+    def _see_to(self, step: int, made: Any, batch: Batch) -> None:
+        """Hold what was written against the batch's size, or go on with what a step returned in its place."""
+        if made is batch:
+            batch.check_lengths()  # unless it is another batch of the portion that was written
+            return
         action = self.operations[step].action
         if action is not None:
             made = taken_over(made, batch, action.name)
         raise _DivertedError(made, step + 1)
+
+    def _located(self, lines: list[int], exc: BaseException, batch: Batch) -> BaseException:
+        """Note on an exception where it happened; the line of the loop says which step that was."""
+        assert exc.__traceback__ is not None
+        begun = sum(line <= exc.__traceback__.tb_lineno for line in lines)
+        label = self.operations[begun - 1].label if begun else "gathering of components"
+        return located(exc, label, batch)
 
     def _go_on(self, diverted: _DivertedError) -> Batch:
         return perform(self.operations[diverted.step :], diverted.batch)
@@ -194,7 +207,8 @@ def _source(
         else "position in range(start, stop)"
     )
     # As parameters with defaults they are local variables, which are found faster than global ones.
-    fast = ["Bare", "batch_class", *(f"call_{at}" for at in range(count))]
+    fast = ["Bare", "batch_class", "current_run", "enter_run", "run"]
+    fast += [f"call_{at}" for at in range(count)]
     return "\n".join(
         [
             f"def loop(portion, start, stop, problem, {', '.join(f'{n}={n}' for n in fast)}):",
@@ -231,13 +245,12 @@ def _steps(operations: Sequence[Operation], alone: tuple[str, ...], enters: bool
     lines += ["        try:"]
     lines += ["            enter_run(run)"] if enters else []
     if alone:
-        lines += ["            step = -1"]
         lines += [
             f"            batch.__dict__[{name!r}] = gather_{at}(position)"
             for at, name in enumerate(alone)
         ]
     for at, each in enumerate(operations):
-        lines += [f"            step = {at}", *_step(at, each)]
+        lines += _step(at, each)
     lines += [
         "        except Diverted as diverted:",
         "            try:",
@@ -246,7 +259,7 @@ def _steps(operations: Sequence[Operation], alone: tuple[str, ...], enters: bool
         "                problem(exc)",
         "                continue",
         "        except BaseException as exc:",
-        "            problem(located(exc, labels[step], batch))",
+        "            problem(located(exc, batch))",
         "            continue",
     ]
     if enters:
@@ -259,18 +272,17 @@ def _step(at: int, operation: Operation) -> list[str]:
     if action is not None:
         given += f", *args_{at}" if action.args else ""
         given += f", **keywords_{at}" if action.kwargs else ""
-    lines = [
-        f"            made = call_{at}(batch{given})",
-        "            if made is not batch:",
-        f"                replaced({at}, made, batch)",
+    return [
+        f"            {MADE} call_{at}(batch{given})",
+        "            if made is not batch or written:",
+        f"                see_to({at}, made, batch)",
     ]
-    if action is not None:
-        # Others may have written to batches before this one.
-        lines += [
-            "            if written and position in written:",
-            "                check_lengths(batch)",
-        ]
-    return lines
+
+
+def _lines_of_calls(source: str) -> list[int]:
+    """Number the lines of a loop that call an operation, from 1."""
+    lines = source.splitlines()
+    return [number for number, line in enumerate(lines, 1) if line.lstrip().startswith(MADE)]
 
 
 @functools.lru_cache(maxsize=256)

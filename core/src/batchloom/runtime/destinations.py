@@ -112,10 +112,12 @@ class AppendingDestination(Destination):
         self._is_variable = True
 
     def check(self, batch: Batch, variables: Variables | None = None) -> None:
+        if variables is not None and variables.is_list(self.name):
+            return
         if self.name not in self._variables:
             raise unknown_destination(self, True, batch.components, self._variables)
         value = (_variables_of(batch) if variables is None else variables).so_far(self.name)
-        if type(value) is not list and not callable(getattr(value, "append", None)):
+        if not callable(getattr(value, "append", None)):
             raise DefinitionError(
                 f"append_to={self.name!r}: the variable holds {type(value).__name__} {value!r}, which "
                 f"has no append(). Declare it with init_variable({self.name!r}, init_on_each_run=list)"

@@ -12,7 +12,7 @@ from batchloom.errors import DefinitionError
 from batchloom.models.late import LateOutput
 from batchloom.records import replace
 from batchloom.runtime.arguments import Arguments
-from batchloom.runtime.destinations import Destinations
+from batchloom.runtime.destinations import AppendingDestination, Destinations
 from batchloom.runtime.operations import Operation
 from batchloom.runtime.view import RunningPipeline
 from batchloom.steps import EvaluateStep, ModelStep, PredictStep, TrainStep
@@ -37,6 +37,7 @@ class ModelCall:
         self.destinations.warn_of_double_names(around.components)
         place = self.destinations.only
         self._check, self._store = place.check, place.store
+        self._appended = place.name if isinstance(place, AppendingDestination) else None
         declared = around.definition.models.get(step.model)
         self._state = around.state
         self._static = declared.handle if isinstance(declared, DeclareModel) else None
@@ -79,11 +80,18 @@ class TrainCall(ModelCall):
         variables = state.variables
         self._check(batch, variables)
         handle = state.handles.get(self.name, self._static) or state.handle_for(self.name, batch)
-        arguments = self.arguments(batch, handle.model)
-        output = handle.train((), arguments, batch)
+        arguments = self.arguments
+        if batch.components is arguments.formed:
+            output = handle.train_in_form(arguments.form, arguments.form.read(batch), batch)
+        else:
+            output = handle.train((), arguments(batch, handle.model), batch)
         if type(output) is LateOutput:
             self.destinations.store_when_there(batch, output, variables)
-        elif output is not None:
+        elif output is None:
+            return batch
+        elif self._appended is not None:
+            variables.append(self._appended, output)
+        else:
             self._store(batch, output, variables)
         return batch
 

@@ -38,25 +38,8 @@ class Prepared:
         self.reads = reads
 
 
-class Sent:
-    """What became of a batch in another process: neither a batch nor an exception if it is not there.
+Sent = tuple[Batch | None, BaseException | None, tuple[str, ...]]
+"""What became of a batch in another process.
 
-    Attributes
-    ----------
-    batch : Batch or None
-    exception : BaseException or None
-    reads : sequence of str
-        The variables it read.
-    """
-
-    __slots__ = ("batch", "exception", "reads")
-
-    def __init__(
-        self,
-        batch: Batch | None = None,
-        exception: BaseException | None = None,
-        reads: Sequence[str] = (),
-    ) -> None:
-        self.batch = batch
-        self.exception = exception
-        self.reads = reads
+The batch, or an exception, or neither if it is to be prepared at its turn; and the variables that it read.
+"""

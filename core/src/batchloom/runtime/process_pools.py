@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 
 from batchloom.errors import WorkerError
 from batchloom.portion import Portion
 from batchloom.runtime.ahead import Monitor
-from batchloom.runtime.outcomes import Sent
 from batchloom.runtime.pools import ExecutorPool, lost, named
 from batchloom.runtime.shipping import Errand, Parcel, Shipment, run_errand, unpacked
-from batchloom.runtime.slots import Slot, Slots
+from batchloom.runtime.slots import Piece, Slot, Slots
 from batchloom.runtime.work import Work
 
 SMALL_BYTES = 4096
@@ -37,9 +37,8 @@ class Trip:
         self._slots = slots
         self._slot: Slot | None = None
 
-    @property
     def is_small(self) -> bool:
-        """Whether its errand is a few numbers, and no long list of positions."""
+        """Tell whether its errand is a few numbers, and no long list of positions."""
         positions = None if self._portion.rows is None else self._portion.rows.positions
         return positions is None or positions.nbytes <= SMALL_BYTES
 
@@ -52,9 +51,9 @@ class Trip:
     def back(self, parcel: Parcel) -> None:
         """Hand over what a worker sent."""
         try:
-            sent = self._unpacked(parcel)
-            prepared = [self._shipment.received(each) for each in sent]
-            self._job.accept(prepared, parcel.seconds, parcel.wanted)
+            data, pieces, wanted, seconds = parcel
+            sent = unpacked(data, self._portion, self._arrays(pieces, wanted))
+            self._job.accept([self._shipment.received(each) for each in sent], seconds, wanted)
         except BaseException as exc:
             self._job.refuse(lost(self._job, exc))
 
@@ -70,13 +69,12 @@ class Trip:
             WorkerError(f"{why}. {named(self._job).capitalize()} of this run got lost with it")
         )
 
-    def _unpacked(self, parcel: Parcel) -> list[Sent]:
-        buffers: list[memoryview] = []
-        if self._slots is not None:
-            self._slots.wants(parcel.wanted)
-            if self._slot is not None:
-                buffers = self._slots.lend(self._slot, parcel.pieces)
-        return unpacked(parcel, self._portion, buffers)
+    def _arrays(self, pieces: Sequence[Piece], wanted: int) -> list[memoryview]:
+        """Give what lies in the slot."""
+        if self._slots is None:
+            return []
+        self._slots.wants(wanted)
+        return [] if self._slot is None else self._slots.lend(self._slot, pieces)
 
 
 class ProcessPool(ExecutorPool):

@@ -8,6 +8,7 @@ asks for them is prepared in the pipeline's own process instead.
 
 from __future__ import annotations
 
+import copyreg
 import io
 import mmap
 import pickle
@@ -15,18 +16,21 @@ import tempfile
 import time
 import traceback
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from batchloom.batch import Batch
 from batchloom.dataset import Dataset
 from batchloom.definition import DeclareVariable, Definition
 from batchloom.errors import WorkerError
 from batchloom.portion import Portion
 from batchloom.records import replace
+from batchloom.rows import Rows
 from batchloom.runtime.operations import Operation, gathering, origin_of, perform
 from batchloom.runtime.outcomes import Prepared, Problem, Sent
 from batchloom.runtime.plan import NOTHING, Surrounding, compile_step
@@ -41,46 +45,19 @@ MAPPED_BYTES = 1 << 20
 """An array of this size or more lies in a file that all workers map."""
 
 
-class Errand(NamedTuple):
-    """One piece of work: which batches of which shipment.
+Errand = tuple[str, str, Portion, Address | None]
+"""One piece of work: which batches of which shipment.
 
-    Attributes
-    ----------
-    token : str
-        Of the shipment.
-    path : str
-        Where the shipment lies.
-    portion : Portion
-        Its rows carry positions only.
-    slot : Address, optional
-        Where large arrays come back.
-    """
+The token of the shipment, where it lies, the portion, whose rows carry positions only, and where large arrays
+come back. It and what comes back are plain tuples, because those travel at a fraction of the price of others.
+"""
 
-    token: str
-    path: str
-    portion: Portion
-    slot: Address | None = None
+Parcel = tuple[bytes, list[Piece], int, float]
+"""What comes back of an errand.
 
-
-class Parcel(NamedTuple):
-    """What comes back of an errand.
-
-    Attributes
-    ----------
-    data : list of bytes
-        A pickled `Sent` of each batch, but for what lies in the slot.
-    pieces : list of Piece
-        What lies there.
-    wanted : int
-        How many bytes the slot should have had.
-    seconds : float
-        Of work.
-    """
-
-    data: list[bytes]
-    pieces: list[Piece]
-    wanted: int
-    seconds: float
+Of each batch what became of it, pickled, but for what lies in the slot; what lies there; how many bytes the
+slot should have had; and the seconds of work.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +116,16 @@ class Shipment:
 
     def errand(self, portion: Portion, slot: Slot | None) -> Errand:
         """Make the errand for a portion."""
-        return Errand(self.token, self.path, portion, None if slot is None else slot.address)
+        return self.token, self.path, portion, None if slot is None else slot.address
 
     def received(self, sent: Sent) -> Prepared:
         """Take what came back of one batch, resting on the values that were shipped."""
-        values, variables = self._values, self._variables
+        batch, exception, names = sent
         return Prepared(
-            sent.batch if sent.exception is None else Problem(sent.exception),
-            [VariableRead(variables, name, values[name]) for name in sent.reads],
+            batch if exception is None else Problem(exception),
+            [VariableRead(self._variables, name, self._values[name]) for name in names]
+            if names
+            else (),
         )
 
     def close(self) -> None:
@@ -157,52 +136,76 @@ class Shipment:
 def run_errand(errand: Errand) -> Parcel:
     """Prepare the batches of an errand, in a worker."""
     workshop = Workshop.of(errand)
+    _, _, portion, address = errand
     began = time.perf_counter()
-    writer = SlotWriter(None if errand.slot is None else workshop.slots.memory(errand.slot))
-    # Each is packed before the next one is made, so that its memory can be used again.
-    data = [workshop.packed(errand.portion, at, writer) for at in range(errand.portion.count)]
-    return Parcel(data, writer.pieces, writer.wanted, time.perf_counter() - began)
+    writer = SlotWriter(None if address is None else workshop.slots.memory(address))
+    data = workshop.packed(portion, writer)
+    return data, writer.pieces, writer.wanted, time.perf_counter() - began
 
 
-def unpacked(parcel: Parcel, portion: Portion, buffers: Sequence[memoryview]) -> list[Sent]:
-    """Take apart what came back of an errand."""
-    left = iter(buffers)
-    return [_ResultUnpacker(each, portion, left).load() for each in parcel.data]
+def unpacked(data: bytes, portion: Portion, buffers: Sequence[memoryview]) -> list[Sent]:
+    """Take apart what came back of the batches of an errand."""
+    left, file = iter(buffers), io.BytesIO(data)
+    before = _portion_here.set(portion)
+    try:
+        return [pickle.load(file, buffers=left) for _ in range(portion.count)]
+    finally:
+        _portion_here.reset(before)
 
 
-class _ResultPacker(pickle.Pickler):
-    """Pickles what became of a batch, but for the portion, which is there already where that goes."""
-
-    def __init__(self, file: io.BytesIO, portion: Portion, writer: SlotWriter) -> None:
-        super().__init__(file, protocol=5, buffer_callback=writer)
-        self._portion = portion
-        self._rows = portion.rows
-
-    def persistent_id(self, obj: Any) -> str | None:
-        if obj is self._portion:
-            return "portion"
-        return "rows" if obj is self._rows and obj is not None else None
-
-    def reducer_override(self, obj: Any) -> Any:
-        # Only what is in one piece can go to a slot. With or without one, the layout is the same.
-        if type(obj) is np.ndarray and not (obj.dtype.hasobject or _is_in_one_piece(obj)):
-            return obj.copy(order="K").__reduce_ex__(5)
-        return NotImplemented
+_portion_here: ContextVar[Portion] = ContextVar("batchloom_portion")
+"""Of what is being unpacked: it did not travel, because it is there already."""
 
 
-class _ResultUnpacker(pickle.Unpickler):
-    def __init__(self, data: bytes, portion: Portion, buffers: Iterator[memoryview]) -> None:
-        super().__init__(io.BytesIO(data), buffers=buffers)
-        self._portion = portion
-
-    def persistent_load(self, pid: str) -> Any:
-        return self._portion if pid == "portion" else self._portion.rows
+def _get_portion_here() -> Portion:
+    return _portion_here.get()
 
 
-def _pickled(sent: Sent, portion: Portion, writer: SlotWriter) -> bytes:
-    file = io.BytesIO()
-    _ResultPacker(file, portion, writer).dump(sent)
-    return file.getvalue()
+def _rows_here() -> Rows | None:
+    return _portion_here.get().rows
+
+
+def _packer(file: io.BytesIO, portion: Portion, writer: SlotWriter) -> pickle.Pickler:
+    """Make what pickles results, but for their portion, which is there already where they go."""
+    rows = portion.rows
+    packer = pickle.Pickler(file, protocol=5, buffer_callback=writer)
+    # Asked for nothing but these types. A persistent id would be asked for of each string and number.
+    packer.dispatch_table = {
+        **copyreg.dispatch_table,
+        np.ndarray: _reduced_array,
+        Portion: lambda obj: _here(_get_portion_here, obj, portion),
+        type(rows): lambda obj: _here(_rows_here, obj, rows),
+    }
+    return packer
+
+
+def _here(get: Callable[[], Any], found: Any, wanted: Any) -> Any:
+    return (get, ()) if found is wanted else found.__reduce_ex__(5)
+
+
+def _reduced_array(array: np.ndarray[Any, Any]) -> Any:
+    # Only what is in one piece can go to a slot. With or without one, the layout is the same.
+    if not (array.dtype.hasobject or _is_in_one_piece(array)):
+        array = array.copy(order="K")
+    return array.__reduce_ex__(5)
+
+
+def _packed(
+    sent: Sent, packer: pickle.Pickler, file: io.BytesIO, portion: Portion, writer: SlotWriter
+) -> pickle.Pickler:
+    """Pickle what became of a batch, or why that cannot be; gives the packer for the next one."""
+    before, end = writer.mark(), file.tell()
+    try:
+        packer.dump(sent)
+    except Exception as exc:
+        writer.back_to(before)
+        file.seek(end)
+        file.truncate()
+        packer = _packer(file, portion, writer)
+        assert sent[0] is not None
+        packer.dump(_unsendable(sent[0], exc))
+    packer.clear_memo()  # it keeps what it has pickled
+    return packer
 
 
 def _is_in_one_piece(array: np.ndarray[Any, Any]) -> bool:
@@ -212,15 +215,13 @@ def _is_in_one_piece(array: np.ndarray[Any, Any]) -> bool:
     return array.transpose(outermost_first).flags.c_contiguous
 
 
-def _unsendable(sent: Sent, exc: Exception) -> Sent:
-    assert sent.batch is not None
-    return Sent(
-        exception=WorkerError(
-            f"batch {sent.batch.number} was prepared in a worker process and cannot be sent back: "
-            f"{exc}. Leave nothing in it that cannot be pickled, or prefetch in threads (leave out "
-            "executor=)"
-        )
+def _unsendable(batch: Batch, exc: Exception) -> Sent:
+    error = WorkerError(
+        f"batch {batch.number} was prepared in a worker process and cannot be sent back: "
+        f"{exc}. Leave nothing in it that cannot be pickled, or prefetch in threads (leave out "
+        "executor=)"
     )
+    return None, error, ()
 
 
 class Workshop:
@@ -241,31 +242,34 @@ class Workshop:
     @classmethod
     def of(cls, errand: Errand) -> Workshop:
         """Unpack a shipment, unless it has been; only the latest one is kept."""
-        found = cls._open.get(errand.token)
+        token, path, _, _ = errand
+        found = cls._open.get(token)
         if found is None:
-            found = cls(_goods(errand))
-            cls._open = {errand.token: found}
+            found = cls(_goods(path))
+            cls._open = {token: found}
         return found
 
-    def packed(self, portion: Portion, position: int, writer: SlotWriter) -> bytes:
-        """Prepare one batch, and pickle what became of it; large arrays go to a slot."""
+    def packed(self, portion: Portion, writer: SlotWriter) -> bytes:
+        """Prepare batches, and pickle what became of them; large arrays go to a slot."""
         rows = portion.rows
         assert rows is not None
-        linked, rows.dataset = rows.dataset, self.dataset
-        sent = self._prepared(portion, position)
-        rows.dataset = None  # it is there already where the batch goes
-        if sent.batch is not None and sent.batch._rows is not None:
-            sent.batch._rows.dataset = None
-        before = writer.mark()
+        linked = rows.dataset
+        file = io.BytesIO()
+        packer = _packer(file, portion, writer)
         try:
-            return _pickled(sent, portion, writer)
-        except Exception as exc:
-            writer.back_to(before)
-            return _pickled(_unsendable(sent, exc), portion, writer)
+            # Each is packed before the next one is made, so that its memory can be used again.
+            for position in range(portion.count):
+                rows.dataset = self.dataset
+                sent = self._prepared(portion, position)
+                rows.dataset = None  # it is there already where the batch goes
+                if sent[0] is not None and sent[0]._rows is not None:
+                    sent[0]._rows.dataset = None
+                packer = _packed(sent, packer, file, portion, writer)
+                del sent
         finally:
-            rows.dataset = (
-                linked  # unpickled, there was none; in the very same process, the run's own
-            )
+            # Unpickled, there was none; in the very same process, the run's own.
+            rows.dataset = linked
+        return file.getvalue()
 
     def _prepared(self, portion: Portion, position: int) -> Sent:
         turn = Turn(NEVER, 0, may_read=True)
@@ -274,19 +278,19 @@ class Workshop:
             batch = portion.batch(position)
             batch.__dict__["pipeline"] = RunningPipeline(self._state, batch, turn)
             batch = perform(self._operations, batch)
-            return Sent(batch, None, _names(turn))
+            return batch, None, _names(turn)
         except NotNowError:
-            return Sent()
+            return None, None, ()
         except BaseException as exc:
-            return Sent(None, portable(exc), _names(turn))
+            return None, portable(exc), _names(turn)
 
 
-def _goods(errand: Errand) -> Goods:
+def _goods(path: str) -> Goods:
     try:
-        return _read(Path(errand.path))
+        return _read(Path(path))
     except FileNotFoundError as exc:
         raise WorkerError(
-            f"a worker cannot read {errand.path}: executors whose workers are on other machines need "
+            f"a worker cannot read {path}: executors whose workers are on other machines need "
             "the temporary folder (TMPDIR) to be on a file system that all of them share"
         ) from exc
     except Exception as exc:
@@ -297,7 +301,8 @@ def _goods(errand: Errand) -> Goods:
 
 
 def _names(turn: Turn) -> tuple[str, ...]:
-    return tuple(each.name for each in turn.reads if isinstance(each, VariableRead))
+    reads = turn.reads
+    return tuple(each.name for each in reads if isinstance(each, VariableRead)) if reads else ()
 
 
 class WorkerState:

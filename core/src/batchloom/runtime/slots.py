@@ -13,7 +13,7 @@ import os
 import pickle
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -33,20 +33,12 @@ Memory = np.ndarray[Any, np.dtype[np.uint8]]
 AVAILABLE = hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
 
 
-class Address(NamedTuple):
-    """Where a worker finds a slot: a path, and which file it then was."""
-
-    path: str
-    file: tuple[int, int]
-    size: int
+Address = tuple[str, tuple[int, int], int]
+"""Where a worker finds a slot: a path, which file it then was, and how large."""
 
 
-class Piece(NamedTuple):
-    """Where an array lies in a slot."""
-
-    start: int
-    size: int
-    readonly: bool
+Piece = tuple[int, int, bool]
+"""Where an array lies in a slot: its start and its bytes; and whether it is read-only."""
 
 
 class Slot:
@@ -59,12 +51,15 @@ class Slot:
 
     Attributes
     ----------
+    size : int
     worker : int
         Who wrote to it last.
+    address : Address
     """
 
     def __init__(self, size: int) -> None:
         self.worker = 0
+        self.size = size
         self._file = os.memfd_create("batchloom-slot", os.MFD_CLOEXEC)
         try:
             os.ftruncate(self._file, size)
@@ -75,7 +70,7 @@ class Slot:
             raise
         self._owner = os.getpid()
         path = f"/proc/{self._owner}/fd/{self._file}"
-        self.address = Address(path, (found.st_dev, found.st_ino), size)
+        self.address: Address = path, (found.st_dev, found.st_ino), size
 
     # Bound here, because a batch may be dropped when the interpreter has already taken modules apart.
     def close(
@@ -117,7 +112,7 @@ class Slots:
         self._size = SLOT_BYTES
         self._closed = False
         # Slots come back in whatever thread drops the last array: each change of these is one atomic call.
-        self._free: list[Slot] = []
+        self._free: list[list[Slot]] = [[] for _ in range(workers)]
         self._lent: set[Slot] = set()
         self._known: set[Slot] = set()
 
@@ -128,7 +123,7 @@ class Slots:
         times as much to fill.
         """
         while slot := self._choose(worker):
-            if slot.address.size >= self._size:
+            if slot.size >= self._size:
                 slot.worker = worker
                 return slot
             self._close(slot, unused=True)
@@ -154,17 +149,18 @@ class Slots:
         if memory is None:
             raise RuntimeError("the run is over")
         whole = np.frombuffer(memory, np.uint8)
-        parts = [whole.data[each.start : each.start + each.size] for each in pieces]
-        if len(self._lent) >= self._most_lent or not parts:
-            parts = [np.array(each, np.uint8).data for each in parts]
-            self._free_again(slot)
-        else:
+        lends = bool(pieces) and len(self._lent) < self._most_lent
+        if lends:
             self._lent.add(slot)
             _leases[slot] = weakref.ref(whole, lambda _: self._back(slot))
-        return [
-            part.toreadonly() if piece.readonly else part
-            for part, piece in zip(parts, pieces, strict=True)
-        ]
+        found = []
+        for start, size, readonly in pieces:
+            part = whole.data[start : start + size]
+            part = part if lends else np.array(part).data
+            found.append(part.toreadonly() if readonly else part)
+        if not lends:
+            self._free_again(slot)
+        return found
 
     def forget(self, slot: Slot) -> None:
         """Never use a slot again: its worker may be in the middle of writing to it."""
@@ -185,23 +181,23 @@ class Slots:
 
     def _choose(self, worker: int) -> Slot | None:
         """Give a free slot of the worker's, or of another one where there are enough for all."""
-        free = self._free[::-1]  # what was used last may still be in the processor's cache
-        own = [each for each in free if each.worker == worker]
-        enough = len(free) >= self._workers or len(self._known) >= self._most
-        for slot in own or (free if enough else ()):
-            with contextlib.suppress(ValueError):  # another thread has taken it
-                self._free.remove(slot)
-                return slot
-        return None
+        own = self._free[worker]
+        if not own and sum(map(len, self._free)) < self._workers:
+            return None if len(self._known) < self._most else self._pop()
+        try:
+            return own.pop()  # what was used last may still be in the processor's cache
+        except IndexError:
+            return self._pop()
 
     def _pop(self) -> Slot | None:
-        try:
-            return self._free.pop()
-        except IndexError:
-            return None
+        """Take a free slot, whose ever it is."""
+        for free in self._free:
+            with contextlib.suppress(IndexError):  # none, or another thread has taken it
+                return free.pop()
+        return None
 
     def _free_again(self, slot: Slot) -> None:
-        self._free.append(slot)
+        self._free[slot.worker].append(slot)
         if self._closed:
             self.close()
 
@@ -261,7 +257,7 @@ class SlotWriter:
             if self._memory is None or self.wanted > len(self._memory):
                 return True
             self._memory[start : start + raw.nbytes] = np.frombuffer(raw, np.uint8)
-            self.pieces.append(Piece(start, raw.nbytes, raw.readonly))
+            self.pieces.append((start, raw.nbytes, raw.readonly))
         return False
 
     def mark(self) -> tuple[int, int]:
@@ -275,11 +271,12 @@ class SlotWriter:
 
 
 def _mapped(address: Address) -> mmap.mmap:
-    file = os.open(address.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    path, expected, size = address
+    file = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(file)
-        if (found.st_dev, found.st_ino) != address.file:
+        if (found.st_dev, found.st_ino) != expected:
             raise OSError("the slot is gone, and its path leads to something else")
-        return mmap.mmap(file, address.size)
+        return mmap.mmap(file, size)
     finally:
         os.close(file)

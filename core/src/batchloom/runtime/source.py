@@ -141,8 +141,7 @@ class Source:
         ahead = options.prefetch > 0 or options.executor is not None
         self.most = portion_size(dataset, options.batch_size, ahead)
         self._start = start
-        self._number = start.epoch * self.batches + start.batch
-        self._left = -1
+        self._epoch_given = True
         self._stream = self._portions()
         self._next = 1
 
@@ -157,7 +156,7 @@ class Source:
 
     def ahead(self, most: int) -> Supply | None:
         # A shuffle callable may keep a state of its own: it is called when its epoch begins, no sooner.
-        if self._left <= 0 and self._order.function is not None:
+        if self._epoch_given and self._order.function is not None:
             return None
         return self.take(most)
 
@@ -172,19 +171,17 @@ class Source:
     def _portions_of(self, epoch: int, done: int) -> Iterator[Portion]:
         # An order is only known here, so that it is gone before the next epoch's is made.
         order = self._order.positions(epoch) if self._reader is None else None
-        size = self._options.batch_size
-        self._left = self.batches - done
-        while self._left:
-            count = min(self._next, self._left)
-            start = (self.batches - self._left) * size
+        size, items, draws = self._options.batch_size, len(self._dataset), (self._seed, 0)
+        before = epoch * self.batches
+        while done < self.batches:
+            first, start = before + done, done * size
+            count = min(self._next, self.batches - done)
             if self._reader is not None:
                 count = self._reader.fitting(epoch, start, size, count)
-            stop = min(start + count * size, len(self._dataset))
-            rows = self._rows(epoch, start, stop, order)
-            first, self._number = self._number, self._number + count
-            self._left -= count
-            yield Portion(rows, size, first, epoch, (self._seed, 0), not self._left)
-        self._left = -1
+            done += count
+            rows = self._rows(epoch, start, min(done * size, items), order)
+            self._epoch_given = done == self.batches
+            yield Portion(rows, size, first, epoch, draws, self._epoch_given)
 
     def _rows(self, epoch: int, start: int, stop: int, order: Positions | None) -> Rows:
         if self._reader is not None:

@@ -72,6 +72,7 @@ class Stage:
         self._position = 0
         self.done = 0
         self._ended = False
+        self._has_all = False
         self._window: deque[Work | EpochEnd | RunEnd] = deque()
 
     def take(self) -> Item:
@@ -90,7 +91,8 @@ class Stage:
         They come in pieces, so that no more than one generator stands between a batch and who gets it.
         What is left for `take` is the last batch of an epoch, and one that is not prepared yet.
         """
-        while isinstance(head := self._head(), Work):
+        # One lot more is wanted while the first is given out, or who has prepared that would rest.
+        while isinstance(head := self._head(begun=1), Work):
             loop = self._loop_of(head)
             if loop is not None:
                 yield from self._give_at_once(head, loop)
@@ -110,7 +112,6 @@ class Stage:
         lot = head.lot
         assert isinstance(lot, Portion)
         lot.views = self._views
-        self._fill(1)
         self._position = min(lot.full, lot.count - lot.last)
         batches = loop(lot, 0, self._position, self._on_exception)
         # The first batch shows what the lot costs, the second what each batch costs; nobody else can tell,
@@ -126,10 +127,10 @@ class Stage:
 
     def _give_prepared(self, head: Work) -> Iterator[Batch]:
         stop = head.lot.count - head.lot.last
-        # Now, or who has prepared this lot would have nothing to do until all of it is given out.
-        self._fill(1)
+        run = self._preparation.run
         while self._position < stop and self._is_prepared(head):
-            batch = within(self._preparation.run, self._acted_next, head)
+            acts = self._acts
+            batch = within(run, self._acted_next, head) if acts else self._acted_next(head)
             if batch is not None:
                 yield batch
 
@@ -172,9 +173,9 @@ class Stage:
         """Tell whether the epoch's end is known to be all that comes after the batch given last."""
         return self._ended
 
-    def _head(self) -> Work | EpochEnd | RunEnd:
+    def _head(self, begun: int = 0) -> Work | EpochEnd | RunEnd:
         """Give what comes next, and stays there until it is done."""
-        self._fill()
+        self._fill(begun)
         if not self._window:
             self._admit(self._upstream.take(self._pace.size))
         return self._window[0]
@@ -182,9 +183,8 @@ class Stage:
     def _fill(self, begun: int = 0) -> None:
         """Have as many lots prepared ahead as there should be, besides the first, if that is given out."""
         depth = self._pace.depth
-        while len(self._window) < depth + min(begun, depth):
-            if self._window and isinstance(self._window[-1], RunEnd):
-                return
+        most = depth + begun if depth else 0
+        while len(self._window) < most and not self._has_all:
             supply = self._upstream.ahead(self._pace.size)
             if supply is None:
                 return
@@ -193,6 +193,7 @@ class Stage:
     def _admit(self, supply: Supply) -> None:
         if isinstance(supply, (EpochEnd, RunEnd)):
             self._window.append(supply)
+            self._has_all = isinstance(supply, RunEnd)
             return
         pool = self._pace.pool
         may_wait = pool is None or pool.may_wait
@@ -203,15 +204,16 @@ class Stage:
             pool.submit(work)
 
     def _outcome(self, head: Work) -> Outcome:
+        self._is_prepared(head)
         outcome = self._next_of(head)
         self.done += 1
         self._ended = head.lot.last and self._position == head.lot.count
         if self._position == head.lot.count:
             self._finish(head)
+            self._fill()
         return outcome
 
     def _next_of(self, head: Work) -> Outcome:
-        self._is_prepared(head)
         position, self._position = self._position, self._position + 1
         return head.take(position)
 
@@ -220,12 +222,11 @@ class Stage:
         self._position = 0
         self._learn(head.lot)
         self._pace.learn(head)
-        self._fill()
 
     def _learn(self, lot: Lot) -> None:
         """See which components most batches of a lot asked for: the next lots gather them beforehand."""
         self._lots += 1
-        if isinstance(lot, Portion) and lot.rows is not None and lot.full:
+        if isinstance(lot, Portion) and lot.rows is not None and lot.rows.asked and lot.full:
             asked = lot.rows.asked_for(lot.full // 2 + 1)
             self._gathered = tuple(dict.fromkeys([*self._gathered, *asked]))
         if self._lots % LEARN_LOTS == 0:

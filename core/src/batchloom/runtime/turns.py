@@ -65,25 +65,33 @@ class ModelRead:
 
 
 class Turns:
-    """The turns of batches that are prepared together.
+    """The turns of the batches of a stage.
 
     Attributes
     ----------
     granted : int
         How many of them have got their turn.
-    monitor : Monitor or None
-        Where they wait for it; None where nobody may wait, because the thread is not the run's own.
     """
 
-    __slots__ = ("granted", "monitor")
+    __slots__ = ("granted",)
 
-    def __init__(self, monitor: Monitor | None = None) -> None:
+    def __init__(self) -> None:
         self.granted = 0
-        self.monitor = monitor
 
 
 class Turn:
     """The turn of one batch.
+
+    Parameters
+    ----------
+    turns : Turns
+    ticket : int
+        The batch's place among them.
+    may_read : bool
+        Whether it may read ahead of its turn, because it can be prepared again.
+    monitor : Monitor, optional
+        Where it waits for its turn; without one it may not, because the thread is not the run's own, or is
+        the one that grants it.
 
     Attributes
     ----------
@@ -91,18 +99,21 @@ class Turn:
         What it read before its turn came; empty once that was found to be still so.
     """
 
-    __slots__ = ("_may_read", "_position", "_turns", "reads")
+    __slots__ = ("_may_read", "_monitor", "_ticket", "_turns", "reads")
 
-    def __init__(self, turns: Turns, position: int, may_read: bool) -> None:
+    def __init__(
+        self, turns: Turns, ticket: int, may_read: bool, monitor: Monitor | None = None
+    ) -> None:
         self._turns = turns
-        self._position = position
+        self._ticket = ticket
         self._may_read = may_read
+        self._monitor = monitor
         self.reads: list[Read] = []
 
     @property
     def has_come(self) -> bool:
         """Whether every batch before it is done."""
-        return self._turns.granted > self._position
+        return self._turns.granted > self._ticket
 
     @property
     def may_read_ahead(self) -> bool:
@@ -111,7 +122,7 @@ class Turn:
 
     def settle(self) -> bool:
         """Tell, when the turn has come, whether all that was read ahead is still so; look no more then."""
-        if any(each.changed() for each in self.reads):
+        if self.reads and any(each.changed() for each in self.reads):
             return False
         self.reads = []  # from here on only this batch changes anything
         return True
@@ -125,9 +136,9 @@ class Turn:
             If something that was read ahead has changed since, or nobody may wait here.
         """
         if not self.has_come:
-            if self._turns.monitor is None:
+            if self._monitor is None:
                 raise NotNowError(self)
-            self._turns.monitor.wait_until(lambda: self.has_come)
+            self._monitor.wait_until(lambda: self.has_come)
         # The turn may have come long after the reading: it is held against what is there in any case.
         if self.reads and not self.settle():
             raise NotNowError(self)

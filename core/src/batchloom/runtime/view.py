@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from batchloom.batch import Batch
     from batchloom.dataset import Dataset
     from batchloom.models.handle import ModelHandle
+    from batchloom.runtime.ahead import Monitor
     from batchloom.runtime.state import State
 
 
@@ -175,8 +176,12 @@ class Views:
         What the batches belong to.
     turns : Turns, optional
         Those of batches that are prepared ahead.
+    first : int
+        The place of the first batch among them.
     may_read : bool
         Whether they may read ahead of their turn, because they can be prepared again.
+    monitor : Monitor, optional
+        Where they wait for their turn, if they may.
 
     Attributes
     ----------
@@ -184,27 +189,32 @@ class Views:
         The turns of the batches that have looked at it, by position.
     """
 
-    __slots__ = ("_may_read", "_run", "_state", "opened", "turns")
+    __slots__ = ("_first", "_may_read", "_monitor", "_run", "_state", "_turns", "opened")
 
     def __init__(
         self,
         state: State,
         run: PipelineRun,
         turns: Turns | None = None,
+        first: int = 0,
         may_read: bool = False,
+        monitor: Monitor | None = None,
     ) -> None:
         self._state = state
         self._run = run
+        self._turns = turns
+        self._first = first
         self._may_read = may_read
-        self.turns = turns
+        self._monitor = monitor
         self.opened: dict[int, Turn] = {}
 
     def of(self, batch: Batch) -> RunningPipeline:
         """Give the view of a batch."""
-        turn = None if self.turns is None else self.turn(batch._position)
+        turn = None if self._turns is None else self.turn(batch._position)
         return RunningPipeline(self._state, batch, turn, self._run)
 
     def turn(self, position: int) -> Turn:
         """Give the turn of the batch at a position."""
-        assert self.turns is not None
-        return self.opened.setdefault(position, Turn(self.turns, position, self._may_read))
+        assert self._turns is not None
+        made = Turn(self._turns, self._first + position, self._may_read, self._monitor)
+        return self.opened.setdefault(position, made)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from batchloom.batch import Batch
@@ -65,6 +67,7 @@ class Preparation:
         self.steps = steps
         self.never_waits = never_waits
         self.run = run
+        self.turns = Turns()
         self.state = state
         self.monitor = monitor
         names = {name for each in steps.operations for name in each.locks} if parallel else set()
@@ -138,24 +141,39 @@ class Work:
         self.lot = lot
         self.monitor = preparation.monitor
         self.wait_until = self.monitor.wait_until
-        self.seconds = 0.0
-        self.waited = False
-        self.given_back = 0
-        self.shipped = 0
         self.done: list[Outcome | None] = []
         self._prepare = preparation
-        # What was done under a named lock cannot be done again: others may have passed it since.
-        self._repeatable = lot.repeatable and not preparation.locks
         self._ticket = first_ticket
+        self._may_wait = may_wait
         self._gathered = gathered
         self._unclaimed = threading.Lock()
-        self.is_ours = False
-        self._gathering: Iterator[Batch] | None = None
-        self._turns = Turns(self.monitor if may_wait else None)
-        self._views = Views(preparation.state, preparation.run, self._turns, self._repeatable)
-        self._reads: dict[int, Sequence[Read]] = {}
-        self._began = 0.0
-        self._was_elsewhere = False
+
+    # A lot is made between two batches, when nothing of this is in the processor's cache: what is not
+    # known yet is not put down, and what only those need who prepare it is made by them.
+    seconds = 0.0
+    waited = False
+    given_back = 0
+    shipped = 0
+    is_ours = False
+    _gathering: Iterator[Batch] | None = None
+    _reads: Mapping[int, Sequence[Read]] = MappingProxyType({})
+    _began = 0.0
+    _was_elsewhere = False
+    _opened: Mapping[int, Turn] = MappingProxyType({})
+
+    @property
+    def _repeatable(self) -> bool:
+        # What was done under a named lock cannot be done again: others may have passed it since.
+        return self.lot.repeatable and not self._prepare.locks
+
+    @functools.cached_property
+    def _views(self) -> Views:
+        """What the batches see of the pipeline; made by who claimed them."""
+        made = self._prepare
+        monitor = self.monitor if self._may_wait and not self.is_ours else None
+        views = Views(made.state, made.run, made.turns, self._ticket, self._repeatable, monitor)
+        self._opened = views.opened
+        return views
 
     def claim(self) -> bool:
         """Take the work on; tells whether nobody else has."""
@@ -165,7 +183,6 @@ class Work:
         """Have the batches prepared by the thread that takes them, unless somebody else has begun."""
         if self.claim():
             self.is_ours = self.waited = True
-            self._turns.monitor = None  # this thread grants the turns: it cannot wait for one
         return self.is_ours
 
     def gather_next(self) -> bool:
@@ -230,7 +247,7 @@ class Work:
     def _on_exception(self, exc: BaseException) -> None:
         if self._ends(exc):
             raise RunCancelledError(self.monitor)
-        self._finish(self._outcome_of(exc, self._views.opened.get(len(self.done))))
+        self._finish(self._outcome_of(exc, self._opened.get(len(self.done))))
 
     def _on_exception_here(self, exc: BaseException) -> None:
         if not isinstance(exc, Exception):
@@ -250,9 +267,10 @@ class Work:
         """Take over what another process has prepared."""
         self.seconds, self.shipped = seconds, shipped
         self._was_elsewhere = True
-        first = len(self.done)
-        self._reads |= {first + at: each.reads for at, each in enumerate(prepared) if each.reads}
-        self.done.extend(each.outcome for each in prepared)
+        for each in prepared:
+            if each.reads:
+                self._reads = {**self._reads, len(self.done): each.reads}
+            self.done.append(each.outcome)
         self.monitor.changed()
 
     def refuse(self, exc: BaseException) -> None:
@@ -272,7 +290,7 @@ class Work:
 
     def take(self, position: int) -> Outcome:
         """Give a batch its turn, and give it out once it is prepared."""
-        self._turns.granted = position + 1
+        self._prepare.turns.granted = self._ticket + position + 1
         if len(self.done) <= position and (self.is_ours or (not position and self.begin_here())):
             began = time.perf_counter()
             outcome = self._attempt(position, None)
@@ -291,14 +309,15 @@ class Work:
 
     def _reads_of(self, position: int) -> Sequence[Read]:
         """Say what a batch that was prepared ahead rests on."""
-        turn = self._views.opened.get(position)
+        turn = self._opened.get(position)
         return turn.reads if turn is not None else self._reads.get(position, ())
 
     def _settles(self, position: int) -> bool:
         """Tell, at the batch's turn, whether what it rests on is still so."""
-        if position in self._views.opened:
-            return self._views.opened[position].settle()
-        return not any(each.changed() for each in self._reads.get(position, ()))
+        turn = self._opened.get(position)
+        if turn is not None:
+            return turn.settle()
+        return not (self._reads and any(each.changed() for each in self._reads.get(position, ())))
 
     def _ahead(self, position: int) -> Outcome | None:
         """Prepare a batch ahead of its turn, or give it back."""
@@ -307,7 +326,7 @@ class Work:
     def _again(self, position: int) -> Outcome:
         """Prepare a batch at its turn, because it could not be, or not rightly, ahead of it."""
         self.given_back += 1
-        outcome = self._attempt(position, None, again=True)
+        outcome = within(self._prepare.run, self._attempt, position, None, True)
         assert outcome is not None
         return outcome
 

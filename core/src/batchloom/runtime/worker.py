@@ -10,6 +10,8 @@ import signal
 import threading
 from multiprocessing.connection import Connection, wait
 
+from batchloom.runtime.ahead import JOIN_SECONDS
+from batchloom.runtime.messages import receive, send
 from batchloom.runtime.shipping import Parcel, portable, run_errand
 
 
@@ -19,18 +21,19 @@ def serve(connection: Connection, folder: str) -> None:
     Parameters
     ----------
     connection : Connection
-        Pickled errands come from there; a `Parcel`, or an exception, goes back for each.
+        Pickled errands come from there; a pickled parcel, or an exception, goes back for each.
     folder : str
         The run's temporary folder, to be removed if there is nobody left to do it.
     """
     # Ctrl-C reaches all processes of the terminal: the one that runs the pipeline says what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    ending = threading.Thread(target=_end_with_parent, args=(folder,), daemon=True)
+    ending.start()
     try:
-        while data := connection.recv_bytes():
-            connection.send_bytes(pickle.dumps(_done(data), protocol=5))
+        while data := receive(connection):
+            send(connection, pickle.dumps(_done(data), protocol=5))
     except (EOFError, OSError):
-        return
+        ending.join(JOIN_SECONDS)  # or it would go with this process, before the folder is gone
 
 
 def _done(data: bytes) -> Parcel | BaseException:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 
 from batchloom.runtime.ahead import JOIN_SECONDS, Monitor, RunCancelledError
+from batchloom.runtime.messages import receive, send
 from batchloom.runtime.process_pools import Trip
 from batchloom.runtime.shipping import Parcel, Shipment
 from batchloom.runtime.slots import Slots
@@ -29,6 +30,9 @@ AT_ONCE = 2
 
 LOOK_SECONDS = 0.5
 """How often workers are looked at while none of them says anything."""
+
+CONNECTION_BYTES = 1 << 15
+"""Answers up to this size do not wait to be received."""
 
 AWAY_SECONDS = 0.005
 """How often workers are seen to while who wants their batches is busy with something else."""
@@ -72,17 +76,16 @@ class Worker:
         finally:
             theirs.close()
 
-    def takes(self, trip: Trip) -> bool:
-        """Tell whether it can be sent an errand without a wait."""
-        most = AT_ONCE if trip.is_small else 1
-        return not self.lost and len(self.trips) < most
+    def under_way(self) -> int:
+        """Count what it was sent and has not answered."""
+        return len(self.trips)
 
     def send(self, data: bytes) -> None:
         """Send something; a worker that has ended does not get it."""
         with contextlib.suppress(OSError):
-            self.connection.send_bytes(data)
+            send(self.connection, data)
 
-    def answer(self) -> Parcel | BaseException:
+    def answer(self) -> bytes:
         """Wait for what it sends next.
 
         Raises
@@ -90,9 +93,9 @@ class Worker:
         EOFError or OSError
             When it has ended.
         """
-        found: Parcel | BaseException = pickle.loads(self.connection.recv_bytes())
+        data = receive(self.connection)
         self._has_answered = True
-        return found
+        return data
 
     def fate(self) -> str:
         """Say how it ended."""
@@ -183,6 +186,7 @@ class WorkerProcesses:
         self._substitute: threading.Thread | None = None
         self._trouble: str | None = None
         self._closed = False
+        self._answers_wait = False  # for somebody who receives them: they fill a connection
         self._owner = os.getpid()
         _open_pools.add(self)
 
@@ -194,8 +198,10 @@ class WorkerProcesses:
             self._start()
         with self._attending:
             self._waiting.append(Trip(job, self._shipment, self._slots))
-            self._attend(0)
-            if not self._busy.is_set():
+            self._send()
+            if self._waiting:
+                self._attend(0)
+            if self._rests_unseen():
                 self._busy.set()
 
     def wait_until(self, holds: Callable[[], bool]) -> None:
@@ -253,16 +259,22 @@ class WorkerProcesses:
             self._substitute.start()
 
     def _look_after(self) -> None:
-        """See to the workers from time to time, as long as they are busy and nobody else does."""
+        """See to the workers from time to time, as long as they need it and nobody else does."""
         while self._busy.wait() and not self._closed:
             time.sleep(AWAY_SECONDS)
             if self._attending.acquire(blocking=False):
                 try:
                     self._attend(0)
-                    if not any(each.trips for each in self._workers):
+                    if not self._rests_unseen():
                         self._busy.clear()
                 finally:
                     self._attending.release()
+
+    def _rests_unseen(self) -> bool:
+        """Tell whether a worker may come to rest with work left, unless it is seen to."""
+        if self._waiting:
+            return True
+        return self._answers_wait and any(each.trips for each in self._workers)
 
     def _attend(self, seconds: float) -> None:
         """Take what workers send, waiting so long for it, and send them what they have time for."""
@@ -271,16 +283,16 @@ class WorkerProcesses:
             self._hand_over(worker)
         if seconds and not speaking:
             self._find_lost()
-        self._send()
+        if self._waiting:
+            self._send()
 
     def _send(self) -> None:
         while self._waiting and self._trouble is None and not self._closed:
             trip = self._waiting[0]
-            able = [each for each in self._workers if each.takes(trip)]
-            if not able:
+            chosen = min(self._workers, key=Worker.under_way)
+            if len(chosen.trips) >= (AT_ONCE if trip.is_small() else 1):
                 return
             self._waiting.popleft()
-            chosen = min(able, key=lambda each: len(each.trips))
             chosen.trips.append(trip)
             chosen.send(pickle.dumps(trip.errand(chosen.number), protocol=5))
         while self._trouble is not None and self._waiting:
@@ -288,15 +300,19 @@ class WorkerProcesses:
 
     def _hand_over(self, worker: Worker) -> None:
         try:
-            answer = worker.answer()
+            data = worker.answer()
         except (EOFError, OSError):
             self._lose(worker)
             return
         trip = worker.trips.popleft()
-        if isinstance(answer, Parcel):
-            trip.back(answer)
-        else:
+        self._answers_wait = len(data) > CONNECTION_BYTES
+        if self._answers_wait:
+            self._busy.set()
+        answer: Parcel | BaseException = pickle.loads(data)
+        if isinstance(answer, BaseException):
             trip.failed(answer)
+        else:
+            trip.back(answer)
 
     def _find_lost(self) -> None:
         """Find workers that have ended while children that they forked hold their connections open."""

@@ -1,0 +1,115 @@
+"""Whatever the arguments of a train step are called, they reach the model as they were written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batchloom import B, Dataset
+from batchloom.errors import UnknownArgumentError, UnknownComponentError
+from batchloom.models import BaseModel, hookimpl, register_plugin, unregister_plugin
+from batchloom.models.forms import SPELLED, ComponentsForm
+
+ROWS = 102
+SIZES = [*[4] * 25, 2]  # enough that components are gathered beforehand
+
+
+class Noted(BaseModel):
+    """Notes what it was given."""
+
+    literal_args = ("mode",)
+
+    def _build(self, *args: Any, **kwargs: Any) -> None:
+        self.given: list[dict[str, Any]] = []
+
+    def _train(self, **given: Any) -> None:
+        self.given.append(given)
+
+
+class Strict(BaseModel):
+    """Takes one argument."""
+
+    data_args = ("x",)
+
+    def _build(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def _train(self, x: Any) -> None:
+        pass
+
+
+def trained(model: type[BaseModel], columns: tuple[str, ...], **arguments: Any) -> Any:
+    data = {name: np.arange(float(ROWS)) + at for at, name in enumerate(columns)}
+    pipeline = Dataset(data=data).p.init_model("dynamic", model, "m")
+    pipeline = pipeline.train_model("m", **arguments).run(4)
+    return pipeline.get_model_by_name("m")
+
+
+@pytest.mark.parametrize(
+    ("columns", "argument"),
+    [
+        (("x",), "x"),
+        (("in", "x"), "x"),
+        (("x y", "x"), "not a name"),
+        (("x", "class"), "lambda"),
+        (("fit", "\ufb01t"), "\ufb01t"),  # which Python reads as "fit" in source text
+        (("x",), "__debug__"),
+    ],
+)
+def test_any_string_can_name_a_component_or_an_argument(
+    columns: tuple[str, ...], argument: str
+) -> None:
+    given = trained(Noted, columns, **{argument: columns[-1], "mode": "x", "rate": 0.5}).given
+    assert [len(each[argument]) for each in given] == SIZES
+    whole = np.concatenate([each[argument] for each in given])
+    np.testing.assert_array_equal(whole, np.arange(float(ROWS)) + len(columns) - 1)
+    assert all(each["mode"] == "x" and each["rate"] == 0.5 for each in given)
+    assert all(set(each) == {argument, "mode", "rate"} for each in given)
+
+
+def test_a_step_without_arguments_calls_without_any() -> None:
+    assert trained(Noted, ("x",)).given == [{}] * len(SIZES)
+
+
+def test_a_plug_in_sees_the_arguments_by_their_names() -> None:
+    heard: list[Any] = []
+
+    class Listener:
+        @hookimpl
+        def train_model(self, args: Any, kwargs: Any) -> None:
+            heard.append((args, sorted(kwargs)))
+
+    name = register_plugin(Listener)
+    try:
+        trained(Noted, ("x", "y"), x="x", y=B.y, rate=0.5)
+        trained(Noted, ("x", "y"), x="x", y="y", rate=0.5)
+    finally:
+        unregister_plugin(name)
+    assert heard == [((), ["rate", "x", "y"])] * 2 * len(SIZES)
+
+
+def test_an_argument_that_the_model_does_not_take_is_named() -> None:
+    with pytest.raises(UnknownArgumentError, match="'z'"):
+        trained(Strict, ("x", "z"), x="x", z="z")
+    with pytest.raises(UnknownComponentError, match="'w'"):
+        trained(Strict, ("x", "z"), x="w")
+
+
+def test_both_forms_call_and_spell_alike() -> None:
+    def seen(*args: Any, **kwargs: Any) -> Any:
+        return args, kwargs
+
+    class Rows:
+        a, b = 1, 2
+
+    for form in (
+        ComponentsForm({"x": "a", "y": "b"}, {"k": 3}),
+        ComponentsForm({"x y": "a", "y": "b"}, {"k": 3}),
+    ):
+        given = form.read(Rows())  # type: ignore[arg-type]
+        assert given == (1, 2)
+        assert (
+            form.call(seen, given) == form.spelled(given) == SPELLED.call(seen, form.spelled(given))
+        )
