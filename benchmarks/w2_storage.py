@@ -14,6 +14,8 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count as numbers
 from pathlib import Path
+from queue import Queue
+from threading import Semaphore, Thread
 from typing import Any
 
 import numpy as np
@@ -30,9 +32,10 @@ TITLE = "Larger than memory: 200,000 rows of 3 KB in a file, batches of 256, shu
 LIMIT = (
     "for the memory map, reading the file from beginning to end under the same rule; for Parquet, reading "
     "whole row groups in order with pyarrow. Rows below show the fastest ways by hand: past the system's "
-    "cache, and from a mapped file"
+    "cache, from a mapped file, and shuffled by two threads into one buffer for all batches"
 )
 ROWS, WIDTH, SIZE, GROUP, EVERY = 200_000, 3072, 256, 2048, 20
+WINDOW = ROWS // 20
 BATCHES = -(-ROWS // SIZE)
 BATCH_BYTES = SIZE * WIDTH
 AT_ONCE = 10 * BATCH_BYTES
@@ -196,6 +199,7 @@ def parquet(path: Path) -> Case:
                 "by hand, mapped", partial(row_groups, path, memory_map=True, pre_buffer=False)
             ),
             Subject(f"{OURS}, blocks", partial(ours_from_parquet, path)),
+            Subject("by hand, shuffled by windows", partial(windows_by_hand, path)),
             Subject("by hand, pyarrow's iter_batches", partial(small_batches, path)),
             *over_parquet(path, "x", WIDTH, SIZE, epoch),
         ),
@@ -220,6 +224,35 @@ def row_groups(path: Path, **options: bool) -> Timed:
             yield file.read_row_group(group, columns=["x"], use_threads=False)
 
     return whole(groups, as_arrays, BATCHES)
+
+
+def windows_by_hand(path: Path) -> Timed:
+    """The block shuffle in two threads: one reads the next window, the other one gathers."""
+    from pyarrow.parquet import ParquetFile
+
+    def read(windows: list[list[int]], ready: Queue[Any], room: Semaphore) -> None:
+        file = ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
+        for window in windows:
+            room.acquire()
+            ready.put(file.read_row_groups(window, columns=["x"], use_threads=False))
+
+    def batches() -> Any:
+        random, ready, room = np.random.default_rng(0), Queue[Any](), Semaphore(2)
+        groups, step = random.permutation(-(-ROWS // GROUP)), WINDOW // GROUP
+        windows = [sorted(groups[at : at + step].tolist()) for at in range(0, len(groups), step)]
+        Thread(target=read, args=(windows, ready, room), daemon=True).start()
+        for _ in windows:
+            (rows,) = as_arrays(ready.get())
+            order = random.permutation(len(rows))
+            for at in range(0, len(rows), SIZE):
+                taken = into[: len(order[at : at + SIZE])]
+                yield rows.take(order[at : at + SIZE], 0, taken, "clip")
+            del rows
+            room.release()
+
+    # Begins with a page, and is used for every batch.
+    into = np.frombuffer(mmap.mmap(-1, BATCH_BYTES), np.uint8).reshape(SIZE, WIDTH)
+    return whole(batches, len, BATCHES)
 
 
 def as_arrays(table: Any) -> list[np.ndarray]:
