@@ -18,6 +18,7 @@ import numpy as np
 from batchloom.batch import Batch
 from batchloom.portion import Portion
 from batchloom.runtime.operations import Operation, located, perform, taken_over
+from batchloom.runtime.returned import returns_its_batch
 from batchloom.source_names import is_source_name
 
 if TYPE_CHECKING:
@@ -124,9 +125,8 @@ class Compiled:
             "see_to": self._see_to,
         }
         for at, each in enumerate(self.operations):
-            scope[f"call_{at}"] = each.call_filled or each.call
+            scope[f"call_{at}"] = _called(each)
             if each.action is not None:
-                scope[f"call_{at}"] = each.action.function
                 scope[f"args_{at}"], scope[f"keywords_{at}"] = each.action.args, each.action.kwargs
         return scope
 
@@ -272,11 +272,19 @@ def _step(at: int, operation: Operation) -> list[str]:
     if action is not None:
         given += f", *args_{at}" if action.args else ""
         given += f", **keywords_{at}" if action.kwargs else ""
+    certain = returns_its_batch(_called(operation))
     return [
         f"            {MADE} call_{at}(batch{given})",
-        "            if made is not batch or written:",
+        "            if written:" if certain else "            if made is not batch or written:",
         f"                see_to({at}, made, batch)",
     ]
+
+
+def _called(operation: Operation) -> Callable[..., Any]:
+    """Give what is called for a batch that has items."""
+    if operation.action is not None:
+        return operation.action.function
+    return operation.call_filled or operation.call
 
 
 def _lines_of_calls(source: str) -> list[int]:
