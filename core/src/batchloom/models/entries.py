@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 import threading
+import warnings
 from collections.abc import Container, Iterable, Iterator, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import batchloom
@@ -160,8 +163,6 @@ def load(entry: Entry) -> Any:
     PluginImportError
         If the import fails, whatever it raises.
     """
-    from importlib_metadata import EntryPoint
-
     if requirement := unmet(entry.requires):
         raise PluginVersionError(
             f"{entry.owner} asks for {requirement}, and this is batchloom {batchloom.__version__}. "
@@ -169,9 +170,17 @@ def load(entry: Entry) -> Any:
             f"(asked for was its entry point {entry.key!r}, {entry.value})"
         )
     try:
-        return EntryPoint(name=entry.key, value=entry.value, group=entry.group).load()
+        return _object(entry.value)
     except (Exception, SystemExit) as exc:
         raise import_failure(entry, exc) from exc
+
+
+def _object(value: str) -> Any:
+    module, _, names = value.partition("[")[0].partition(":")
+    found = import_module(module.strip())
+    for name in filter(None, names.strip().split(".")):
+        found = getattr(found, name)
+    return found
 
 
 def import_failure(entry: Entry, exc: BaseException) -> PluginImportError:
@@ -196,57 +205,57 @@ def _advice(entry: Entry, exc: BaseException) -> str:
 
 
 def _scan() -> Scanned:
-    found: dict[str, dict[Entry, None]] = {group: {} for group in GROUPS}
-    packages: dict[int, tuple[str, str, tuple[str, ...]]] = {}
-    for point in _points():
-        if point.group in found and point.dist is not None:
-            if id(point.dist) not in packages:
-                packages[id(point.dist)] = _package(point.dist)
-            entry = Entry(point.group, point.name, point.value, *packages[id(point.dist)])
-            found[point.group][entry] = None  # equal entry points can come twice
-    return {group: _by_namespace(each) for group, each in found.items()}
-
-
-def _by_namespace(entries: Iterable[Entry]) -> dict[str | None, list[Entry]]:
-    found: dict[str | None, list[Entry]] = {None: list(entries)}
-    for each in found[None]:
-        found.setdefault(each.namespace, []).append(each)
+    found: Scanned = {group: {None: []} for group in GROUPS}
+    for distribution in _distributions():
+        for entry in dict.fromkeys(_entries_of(distribution)):  # equal ones can come twice
+            found[entry.group][None].append(entry)
+            found[entry.group].setdefault(entry.namespace, []).append(entry)
     return found
 
 
-def _points() -> Iterable[EntryPoint]:
+def _entries_of(distribution: Any) -> Iterator[Entry]:
+    points = [each for each in _points(distribution) if each.group in GROUPS]
+    if points:
+        package = _package(distribution)
+        for each in points:
+            yield Entry(each.group, each.name, each.value, *package)
+
+
+def _distributions() -> Iterable[Any]:
+    """List the first distribution of each name on the path: it is the one that is imported."""
     import importlib_metadata
 
+    # Python's own archive is hardly ever there, and to look into it zipfile would be imported.
+    path = [each for each in sys.path if os.path.exists(each) or not str(each).endswith(".zip")]
+    found: dict[str, Any] = {}
+    for each in importlib_metadata.distributions(path=path):
+        found.setdefault(_name(each), each)
+    return found.values()
+
+
+def _points(distribution: Any) -> Iterable[EntryPoint]:
     try:
-        return list(importlib_metadata.entry_points())
-    except Exception:
-        # One package's metadata is broken; which one, only a slower walk can tell.
-        return list(_points_one_by_one(importlib_metadata.distributions()))
+        return distribution.entry_points  # type: ignore[no-any-return]
+    except Exception as exc:
+        name = _name(distribution)
+        warnings.warn(f"ignored the unreadable metadata of {name}: {exc!r}", stacklevel=2)
+        return ()
 
 
-def _points_one_by_one(distributions: Iterable[Any]) -> Iterator[EntryPoint]:
-    import warnings
-
-    seen: set[str] = set()
-    for each in distributions:
-        name = _package(each)[0]
-        if name in seen:
-            continue
-        seen.add(name)
-        try:
-            yield from list(each.entry_points)
-        except Exception as exc:
-            warnings.warn(f"ignored the unreadable metadata of {name}: {exc!r}", stacklevel=2)
+def _name(distribution: Any) -> str:
+    return _folder_name(distribution) or _package(distribution)[0]
 
 
 def _package(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
+    # Metadata without a METADATA file is what an interrupted uninstall leaves behind.
+    otherwise = _folder_name(distribution) or "a package without a name"
     try:
         text = distribution.read_text("METADATA")
         said = _headers(distribution) if text is None else _read_headers(text)
     except Exception:
-        return _folder_name(distribution), "of unknown version", ()
+        return otherwise, "of unknown version", ()
     name, version, requires = said
-    return normalised(name or _folder_name(distribution)), version or "of unknown version", requires
+    return normalised(name or otherwise), version or "of unknown version", requires
 
 
 def _read_headers(text: str) -> tuple[str, str, tuple[str, ...]]:
@@ -272,6 +281,6 @@ def _headers(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _folder_name(distribution: Any) -> str:
-    # Metadata without a METADATA file is what an interrupted uninstall leaves behind.
-    folder = getattr(distribution, "_path", None)
-    return normalised(getattr(folder, "name", "").partition("-")[0] or "a package without a name")
+    folder = getattr(getattr(distribution, "_path", None), "name", "")
+    name, _, kind = folder.rpartition(".")
+    return normalised(name.partition("-")[0]) if kind in ("dist-info", "egg-info") else ""
