@@ -30,7 +30,9 @@ KINDS = {
     "booleans": lambda batch: numbers(batch) > 0,
     "records": lambda batch: np.ones(SHAPE[:1], [("a", "u1", 5000), ("b", "<f8", 10)]),
     "strings": lambda batch: np.full(SHAPE, f"batch {batch.number}"),
-    "dates": lambda batch: np.full(SHAPE, np.datetime64("2026-01-01", "D") + batch.number),
+    "dates": lambda batch: np.full(
+        SHAPE, np.datetime64("2026-01-01") + np.timedelta64(batch.number, "D")
+    ),
     "objects": lambda batch: numbers(batch).astype(object),
     "no columns": lambda batch: np.empty((SHAPE[0], 0)),
     "masked": lambda batch: np.ma.masked_less(numbers(batch), 0),

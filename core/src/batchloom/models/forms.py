@@ -10,6 +10,16 @@ from batchloom.source_names import is_source_name
 if TYPE_CHECKING:
     from batchloom.batch import Batch
 
+# A batch has what it has gathered in its dict, where it is found sooner than as an attribute.
+_READING = """
+def read(batch):
+    state = batch.__dict__
+    try:
+        return {there}
+    except KeyError:
+        return {values}
+"""
+
 Spelled = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 
@@ -73,8 +83,11 @@ Form = SpelledForm | ComponentsForm
 
 
 def _reader(components: Sequence[str]) -> Callable[[Batch], tuple[Any, ...]]:
-    if not all(map(is_source_name, components)):
+    if not components or not all(map(is_source_name, components)):
         return lambda batch: tuple(getattr(batch, each) for each in components)
+    there = "".join(f"state[{each!r}], " for each in components)
     values = "".join(f"batch.{each}, " for each in components)
-    read: Callable[[Batch], tuple[Any, ...]] = eval(f"lambda batch: ({values})")
+    scope: dict[str, Any] = {}
+    exec(_READING.format(there=there, values=values), scope)
+    read: Callable[[Batch], tuple[Any, ...]] = scope["read"]
     return read

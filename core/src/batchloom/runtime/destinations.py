@@ -112,8 +112,6 @@ class AppendingDestination(Destination):
         self._is_variable = True
 
     def check(self, batch: Batch, variables: Variables | None = None) -> None:
-        if variables is not None and variables.is_list(self.name):
-            return
         if self.name not in self._variables:
             raise unknown_destination(self, True, batch.components, self._variables)
         value = (_variables_of(batch) if variables is None else variables).so_far(self.name)

@@ -77,8 +77,11 @@ class TrainCall(ModelCall):
         # It acts in order: the batch's turn has come, and the state need not be asked for through it.
         state = self._state
         assert state is not None
-        variables = state.variables
-        self._check(batch, variables)
+        variables, appended = state.variables_now, self._appended
+        if variables is None:
+            variables = state.variables
+        if appended is None or not variables.is_list(appended):
+            self._check(batch, variables)
         handle = state.handles.get(self.name, self._static) or state.handle_for(self.name, batch)
         arguments = self.arguments
         if batch.components is arguments.formed:
@@ -89,8 +92,8 @@ class TrainCall(ModelCall):
             self.destinations.store_when_there(batch, output, variables)
         elif output is None:
             return batch
-        elif self._appended is not None:
-            variables.append(self._appended, output)
+        elif appended is not None:
+            variables.append(appended, output)
         else:
             self._store(batch, output, variables)
         return batch

@@ -100,6 +100,8 @@ class State:
         The models that were made or imported, by name.
     failures : list of Failure
         Of the last run.
+    variables_now : Variables or None
+        The variables if they were looked at before: for what is done for each batch.
     seed : int or None
     batch_size : int
     shuffled : bool
@@ -114,7 +116,7 @@ class State:
         self.batch_size = 1
         self.shuffled = False
         self._lock = threading.RLock()
-        self._variables: Variables | None = None
+        self.variables_now: Variables | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: each for name, each in self.__dict__.items() if name != "_lock"}
@@ -125,13 +127,13 @@ class State:
     @property
     def variables(self) -> Variables:
         """The variables, which get their first values when they are first looked at."""
-        found = self._variables
+        found = self.variables_now
         if found is not None:
             return found
         with self._lock:
-            if self._variables is None:
-                self._variables = Variables(self.definition.variables)
-            return self._variables
+            if self.variables_now is None:
+                self.variables_now = Variables(self.definition.variables)
+            return self.variables_now
 
     @property
     def models(self) -> Models:
@@ -142,7 +144,7 @@ class State:
         """Let go of the ``variables`` or the (dynamic and imported) ``models``."""
         with self._lock:
             if what == "variables":
-                self._variables = None
+                self.variables_now = None
             else:
                 self.handles.clear()
 
