@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from batchloom.runtime.long_turns import take_long_turns
+
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
@@ -181,6 +183,7 @@ class ThreadPool:
             )
 
     def _work(self) -> None:
+        take_long_turns()
         while not self._monitor.cancelled:
             job = self._jobs.get()
             if job is None:
