@@ -38,6 +38,10 @@ SLOW = {
 """What costs milliseconds to import, or imports things that do. The few that NumPy imports cost nothing."""
 
 FOR_SOME = {
+    "batchloom.block_shuffle",
+    "batchloom.files_index",
+    "batchloom.foreign_columns",
+    "batchloom.merging",
     "batchloom.models.base",
     "batchloom.models.lifecycle",
     "batchloom.runtime.arguments",
@@ -46,13 +50,16 @@ FOR_SOME = {
     "batchloom.runtime.keywords",
     "batchloom.runtime.model_steps",
     "batchloom.runtime.partners",
+    "batchloom.runtime.protocols",
     "batchloom.runtime.reading",
     "batchloom.runtime.rebatching",
+    "batchloom.runtime.returned",
     "batchloom.runtime.sigterm",
+    "batchloom.source_names",
     "batchloom.stored",
     "batchloom.windows",
 }
-"""What only runs with models, with partners, with checkpoints or over files need."""
+"""What only runs with steps, models, partners or checkpoints, or over more than arrays, need."""
 
 FIRST_BATCH = """
 import numpy as np
@@ -98,6 +105,12 @@ def test_nothing_slow_is_imported_before_it_is_used() -> None:
     )
 
 
+def test_importing_the_package_imports_only_what_datasets_and_batches_need() -> None:
+    own = {each for each in modules_after("import batchloom") if each.startswith("batchloom")}
+    assert not own & (FOR_SOME | {"batchloom.expressions", "batchloom.pipeline"})
+    assert len(own) <= 14, sorted(own)
+
+
 @pytest.mark.parametrize("shuffle", ["7", "True", "False"])
 def test_a_first_batch_imports_nothing_slow_that_a_script_would_not(shuffle: str) -> None:
     by_hand = "import numpy as np" if shuffle == "False" else BY_HAND
@@ -112,7 +125,7 @@ def test_a_first_batch_imports_only_what_every_run_needs() -> None:
     own = {each for each in loaded if each.partition(".")[0] == "batchloom"}
     assert own & FOR_SOME == set()
     assert all(map(find_spec, FOR_SOME)), "a module that is not there is not imported either"
-    assert len(own) <= 43, sorted(own)
+    assert len(own) <= 40, sorted(own)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")

@@ -6,17 +6,19 @@ name; they come from packages of their own (`batchloom.models`).
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from batchloom.actions import action
 from batchloom.batch import Batch
-from batchloom.block_shuffle import BlockShuffle
 from batchloom.dataset import Dataset
 from batchloom.errors import BatchloomError, SkipBatch
-from batchloom.expressions import B, C, F, V
-from batchloom.index import DatasetIndex, FilesIndex
+from batchloom.index import DatasetIndex
 
 if TYPE_CHECKING:
+    from batchloom.block_shuffle import BlockShuffle
+    from batchloom.expressions import B, C, F, V
+    from batchloom.files_index import FilesIndex
     from batchloom.pipeline import Pipeline
 
 __version__ = "0.1.0"
@@ -38,14 +40,24 @@ __all__ = [
 ]
 
 
+_MODULES = {
+    "B": "expressions",
+    "BlockShuffle": "block_shuffle",
+    "C": "expressions",
+    "F": "expressions",
+    "FilesIndex": "files_index",
+    "Pipeline": "pipeline",
+    "V": "expressions",
+}
+
+
 def __getattr__(name: str) -> Any:
     # What writes and runs pipelines is the larger half of the package: imported when it is asked for.
-    if name != "Pipeline":
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from batchloom.pipeline import Pipeline
-
-    globals()[name] = Pipeline
-    return Pipeline
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from batchloom.actions import action
 from batchloom.columns import as_column, row_count
 from batchloom.errors import ActionError, DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, Ids
-from batchloom.merging import merged
 from batchloom.ordering import Positions
 from batchloom.portion import Portion
 from batchloom.positions import selected
@@ -29,24 +28,28 @@ Value = TypeVar("Value")
 _ndarray = np.ndarray  # found sooner by who looks for it at every write
 
 
-class _Derived(Generic[Value]):
+class _Derived:
     """An attribute of a batch that is worked out when it is first read, and then kept.
 
     Unlike a property it can be overridden in a single batch.
     """
 
-    def __init__(self, work_out: Callable[[Any], Value]) -> None:
+    def __init__(self, work_out: Callable[[Any], Any]) -> None:
         self._work_out = work_out
         self.__doc__ = work_out.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, batch: Any, owner: type | None = None) -> Value:
+    def __get__(self, batch: Any, owner: type | None = None) -> Any:
         if batch is None:
-            return self  # type: ignore[return-value]
+            return self
         value = batch.__dict__[self._name] = self._work_out(batch)
         return value
+
+
+def _derived(work_out: Callable[[Any], Value]) -> Value:
+    return _Derived(work_out)  # type: ignore[return-value]
 
 
 class Batch:
@@ -86,23 +89,23 @@ class Batch:
         state = self.__dict__
         state["_portion"], state["_position"], state["components"] = portion, position, names
 
-    @_Derived
+    @_derived
     def number(self) -> int:
         """The number of the batch, counted from 0 over the run."""
         return int(self._portion.first + self._position)
 
-    @_Derived
+    @_derived
     def epoch(self) -> int:
         """The epoch, counted from 0."""
         return int(self._portion.epoch)
 
-    @_Derived
+    @_derived
     def pipeline(self) -> RunningPipeline | None:
         """The pipeline that the batch is in, as its actions may use it; None outside of a pipeline."""
         views = self._portion.views
         return None if views is None else views.of(self)
 
-    @_Derived
+    @_derived
     def random(self) -> np.random.Generator:
         """The batch's own random generator, made from the run's seed and the batch's number."""
         seed, stage = self._draws
@@ -110,15 +113,15 @@ class Batch:
 
     # Which rows the batch is made of; `take` and `merge` put others in their place.
 
-    @_Derived
+    @_derived
     def _rows(self) -> Rows | None:
         return self._portion.rows
 
-    @_Derived
+    @_derived
     def _extent(self) -> tuple[int, int]:
         return self._portion.extent(self._position)
 
-    @_Derived
+    @_derived
     def _draws(self) -> tuple[int | None, int]:
         return self._portion.draws
 
@@ -280,6 +283,8 @@ class Batch:
         Batch
             Of the same class, number, epoch and pipeline.
         """
+        from batchloom.merging import merged
+
         return merged([self], selected(which, self.size))
 
     @staticmethod
@@ -291,6 +296,8 @@ class Batch:
         batches : sequence of Batch
             Of equal components. The first one gives class, number, epoch and pipeline.
         """
+        from batchloom.merging import merged
+
         if not batches:
             raise DataError("merge takes one or more batches, not none")
         first = batches[0]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from batchloom.errors import DataError
-from batchloom.index import DatasetIndex, FilesIndex
+from batchloom.files_index import FilesIndex
+from batchloom.index import DatasetIndex
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch

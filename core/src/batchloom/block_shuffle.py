@@ -9,9 +9,6 @@ from typing import Any
 from batchloom.errors import DefinitionError
 from batchloom.records import Record
 
-DEFAULT_NAME = "blocks"
-"""``shuffle="blocks"`` stands for ``shuffle=BlockShuffle()``."""
-
 
 class BlockShuffle(Record):
     """An order for data that is larger than memory: shuffled, and read in large pieces all the same.

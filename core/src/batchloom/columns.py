@@ -133,103 +133,6 @@ def _are_within(positions: Positions, length: int) -> bool:
     return bool(positions.view(np.uintp).max() < length)
 
 
-class PandasColumn:
-    """A pandas Series or DataFrame; rows keep their type, labels and dtypes."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def take(self, positions: Positions) -> Any:
-        return self._data.iloc[positions]
-
-    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
-        return self._data.iloc[start:stop].copy()
-
-    def whole(self) -> Any:
-        return self._data
-
-
-class SparseColumn:
-    """A SciPy sparse matrix or array, held by rows."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-        self._rows = data.tocsr()
-
-    def __len__(self) -> int:
-        return int(self._rows.shape[0])
-
-    def take(self, positions: Positions) -> Any:
-        return self._rows[positions]
-
-    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
-        return self._rows[start:stop]
-
-    def whole(self) -> Any:
-        return self._data
-
-
-class ArrowColumn:
-    """An Arrow array, chunked array or table, whose rows nobody can change."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def take(self, positions: Positions) -> Any:
-        return self._data.take(positions)
-
-    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
-        return self._data.slice(start, stop - start)
-
-    def whole(self) -> Any:
-        return self._data
-
-
-class FileColumn:
-    """A dataset in an HDF5 file, which is read in the file's order and each row once."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def take(self, positions: Positions) -> Any:
-        rows, places = np.unique(positions, return_inverse=True)
-        return self._data[rows][places]
-
-    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
-        return self._data[start:stop]
-
-    def whole(self) -> Any:
-        return self._data
-
-
-class IndexedColumn:
-    """Anything with a length that an array of integers can index."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def take(self, positions: Positions) -> Any:
-        return self._data[positions]
-
-    def rows(self, start: int, stop: int, copy: bool = True) -> Any:
-        return self.take(np.arange(start, stop))
-
-    def whole(self) -> Any:
-        return self._data
-
-
 def as_column(name: str, data: Any) -> Column:
     """Choose how to read the rows of one column.
 
@@ -246,16 +149,9 @@ def as_column(name: str, data: Any) -> Column:
         if data.ndim == 0:
             raise DataError(f"column {name!r} is a single value ({data!r}): a column needs rows")
         return _array_column(data)
-    if hasattr(data, "iloc"):
-        return PandasColumn(data)
-    if hasattr(data, "tocsr"):
-        return SparseColumn(data)
-    library = type(data).__module__.partition(".")[0]
-    if library == "pyarrow" and hasattr(data, "slice"):
-        return ArrowColumn(data)
-    if library == "h5py" and getattr(data, "shape", None):
-        return FileColumn(data)
-    return _indexed(name, data)
+    from batchloom.foreign_columns import foreign_column
+
+    return foreign_column(name, data)
 
 
 def is_stored(column: Any) -> TypeGuard[StoredColumn]:
@@ -342,17 +238,3 @@ def _objects(data: Sequence[Any]) -> np.ndarray[Any, Any]:
     array = np.empty(len(data), dtype=object)
     array[:] = data
     return array
-
-
-def _indexed(name: str, data: Any) -> Column:
-    refusal = DataError(
-        f"column {name!r} is {type(data).__name__}, whose rows cannot be read by position: a column "
-        "is an array or has len() and takes an array of integers as index"
-    )
-    try:
-        row = data[np.zeros(1, dtype=np.intp)] if len(data) else data
-    except Exception as exc:
-        raise refusal from exc
-    if row_count(row) != min(len(data), 1):
-        raise refusal
-    return IndexedColumn(data)

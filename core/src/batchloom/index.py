@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import numbers
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,9 +15,6 @@ from batchloom.columns import array_of
 from batchloom.errors import DataError
 from batchloom.ordering import Positions, Shuffle, make_order
 from batchloom.positions import Numbers, composed, spread
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Ids = np.ndarray[Any, Any]
 PARTS = ("train", "test", "validation")
@@ -129,55 +125,6 @@ class DatasetIndex:
         return self._lookup.get(item.item() if isinstance(item, np.generic) else item)
 
 
-class FilesIndex(DatasetIndex):
-    """An index of files: each item is a file, its id is the file's name.
-
-    Parameters
-    ----------
-    path : str, path or sequence of them
-        Glob patterns; ``**`` stands for any number of folders.
-    dirs : bool, default False
-        Take folders instead of files.
-    no_ext : bool, default False
-        Leave the extension out of the ids.
-
-    Raises
-    ------
-    DataError
-        If no file matches, or two files would have the same id.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        dirs: bool = False,
-        no_ext: bool = False,
-    ) -> None:
-        patterns = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-        paths = _matching(patterns, dirs)
-        names = [each.stem if no_ext else each.name for each in paths]
-        self._paths = dict(zip(names, paths, strict=True))
-        if len(self._paths) < len(names):
-            _refuse_same_names(names, paths)
-        super().__init__(np.array(names, dtype=str))
-
-    @property
-    def paths(self) -> list[str]:
-        """The full paths of all items, in order."""
-        return [str(self._paths[each]) for each in self.ids.tolist()]
-
-    def path(self, item: str) -> str:
-        """Give the full path of one item.
-
-        Raises
-        ------
-        IndexError
-            If there is no such item.
-        """
-        self.positions([item])
-        return str(self._paths[str(item)])
-
-
 def parts(
     length: int, shares: float | Sequence[float], shuffle: Shuffle
 ) -> dict[str, Positions | slice]:
@@ -281,30 +228,3 @@ def _shares(shares: float | Sequence[float]) -> list[float]:
     if rest > 1e-9:
         raise DataError(f"the three shares {given} sum to {sum(given):g}: items would be left over")
     return given
-
-
-def _matching(patterns: Sequence[str | os.PathLike[str]], dirs: bool) -> list[Path]:
-    import glob
-    from pathlib import Path
-
-    found = {
-        Path(each).absolute()
-        for pattern in patterns
-        for each in glob.glob(os.fspath(pattern), recursive=True)
-        if os.path.isdir(each) == dirs
-    }
-    if not found:
-        kind = "folder" if dirs else "file"
-        raise DataError(f"no {kind} matches {', '.join(os.fspath(p) for p in patterns)}")
-    return sorted(found)
-
-
-def _refuse_same_names(names: list[str], paths: list[Path]) -> None:
-    seen: dict[str, Path] = {}
-    for name, path in zip(names, paths, strict=True):
-        if name in seen:
-            raise DataError(
-                f"two files would have the id {name!r}: {seen[name]} and {path}. "
-                "Give them different names, or index the folders apart"
-            )
-        seen[name] = path

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from batchloom.block_shuffle import DEFAULT_NAME, BlockShuffle
 from batchloom.errors import DataError, DefinitionError
 from batchloom.randomness import ORDER, fresh_seed, generator
 from batchloom.records import Record
+
+if TYPE_CHECKING:
+    from batchloom.block_shuffle import BlockShuffle
 
 # In quotes, because numpy.random is only imported where it is needed: it costs as much as this package.
 Shuffle: TypeAlias = (
@@ -19,6 +21,9 @@ Shuffle: TypeAlias = (
     " | Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]"
 )
 """What ``shuffle=`` takes."""
+
+BLOCKS = "blocks"
+"""``shuffle="blocks"`` stands for ``shuffle=BlockShuffle()``."""
 
 Positions = np.ndarray[Any, np.dtype[np.intp]]
 
@@ -95,6 +100,10 @@ def make_order(length: int, shuffle: Shuffle, seed: int | None = None) -> tuple[
 
 def blocks_of(shuffle: Shuffle) -> BlockShuffle | None:
     """Give the block shuffle that was asked for, if one was."""
+    if isinstance(shuffle, (bool, np.bool_, numbers.Integral)):
+        return None
+    from batchloom.block_shuffle import BlockShuffle
+
     if isinstance(shuffle, str):
         return BlockShuffle()
     return shuffle if isinstance(shuffle, BlockShuffle) else None
@@ -107,15 +116,9 @@ def is_shuffled(shuffle: Shuffle) -> bool:
 
 def check_shuffle(shuffle: object) -> None:
     """Refuse what says nothing about an order."""
-    if isinstance(shuffle, (bool, np.bool_, BlockShuffle)):
-        return
-    if isinstance(shuffle, str) and shuffle == DEFAULT_NAME:
-        return
-    if isinstance(shuffle, numbers.Integral):
+    if isinstance(shuffle, numbers.Integral) and not isinstance(shuffle, bool):
         check_seed(shuffle)
-    elif not callable(shuffle) and not isinstance(
-        shuffle, (np.random.Generator, np.random.RandomState)
-    ):
+    elif not _says_order(shuffle):
         raise DefinitionError(
             f'shuffle={shuffle!r}: give a bool, an int seed, "blocks" or a BlockShuffle, a NumPy Generator '
             "or RandomState, or a callable that reorders an array of positions"
@@ -131,18 +134,26 @@ def check_seed(seed: object) -> int | None:
     return int(seed)
 
 
+def _says_order(shuffle: Any) -> bool:
+    if isinstance(shuffle, str):
+        return shuffle == BLOCKS
+    if isinstance(shuffle, (bool, np.bool_)) or callable(shuffle):
+        return True
+    is_generator = isinstance(shuffle, (np.random.Generator, np.random.RandomState))
+    return is_generator or blocks_of(shuffle) is not None
+
+
 def _seed_of(shuffle: Shuffle) -> int | None:
     if isinstance(shuffle, (bool, np.bool_, str)):
         return None
-    if isinstance(shuffle, BlockShuffle):
-        return shuffle.seed
     if isinstance(shuffle, numbers.Integral):
         return check_seed(shuffle)
     if isinstance(shuffle, np.random.Generator):
         return int(shuffle.integers(2**63))
     if isinstance(shuffle, np.random.RandomState):
         return int(shuffle.randint(2**31))
-    return None
+    blocks = blocks_of(shuffle)
+    return None if blocks is None else blocks.seed
 
 
 def _checked(order: object, length: int) -> Positions:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from batchloom.rows import Rows
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
-    from batchloom.runtime.view import RunningPipeline
-
-
-class Views(Protocol):
-    """Gives each batch of a portion its view of the pipeline that runs."""
-
-    def of(self, batch: Batch) -> RunningPipeline:
-        """Give the view of one batch."""
+    from batchloom.runtime.view import Views
 
 
 class Portion:

@@ -62,20 +62,8 @@ class Record:
 
     __record_fields__: ClassVar[Mapping[str, Field]] = {}
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        made = dict(cls.__record_fields__)
-        for name in vars(cls).get("__annotations__", ()):
-            given = vars(cls).get(name, MISSING)
-            if isinstance(given, Field):
-                made[name] = given
-                _show_default(cls, name, given.default)
-            else:
-                made[name] = Field(given)
-        cls.__record_fields__ = made
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        known = self.__record_fields__
+        known = fields(self)
         values = dict(zip(known, args, strict=False))
         wrong = [*args[len(known) :], *(each for each in kwargs if each not in known)]
         if wrong or not values.keys().isdisjoint(kwargs):
@@ -103,27 +91,31 @@ class Record:
         raise _frozen(f"cannot delete field {name!r}")
 
     def __repr__(self) -> str:
-        shown = (name for name, each in self.__record_fields__.items() if each.repr)
+        shown = (name for name, each in fields(self).items() if each.repr)
         said = (f"{name}={getattr(self, name)!r}" for name in shown)
         return f"{type(self).__qualname__}({', '.join(said)})"
 
 
 def fields(record: Record | type[Record]) -> Mapping[str, Field]:
     """Give the fields of a record or of a class of records, by name."""
-    return record.__record_fields__
+    kind = record if isinstance(record, type) else type(record)
+    found = vars(kind).get("__record_fields__")
+    return _find_fields(kind) if found is None else found  # of most kinds a run makes no record
 
 
 def replace(record: Kind, **changes: Any) -> Kind:
     """Make a record like another one but for some fields, and check it like any other."""
-    kept = {name: record.__dict__[name] for name in record.__record_fields__}
+    kept = {name: record.__dict__[name] for name in fields(record)}
     return type(record)(**kept | changes)
 
 
-def _show_default(cls: type[Record], name: str, default: Any) -> None:
-    if default is MISSING:
-        delattr(cls, name)
-    else:
-        setattr(cls, name, default)
+def _find_fields(kind: type[Record]) -> Mapping[str, Field]:
+    made = dict(fields(next(each for each in kind.__mro__[1:] if issubclass(each, Record))))
+    for name in vars(kind).get("__annotations__", ()):
+        given = vars(kind).get(name, MISSING)
+        made[name] = given if isinstance(given, Field) else Field(given)
+    kind.__record_fields__ = made
+    return made
 
 
 def _frozen(message: str) -> AttributeError:

@@ -11,12 +11,14 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from batchloom.runtime.long_turns import take_long_turns
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
+
+    from batchloom.runtime.protocols import Job
 
 MOST_THREADS = 64
 """However many batches are prepared ahead, more threads than this would be in each other's way."""
@@ -119,12 +121,6 @@ def other_processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)) - 1)
     return max(1, (os.cpu_count() or 1) - 1)
-
-
-class Job(Protocol):
-    """What a thread of a pool runs."""
-
-    def run(self) -> None: ...
 
 
 class ThreadPool:

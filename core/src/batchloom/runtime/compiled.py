@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import linecache
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,6 @@ import numpy as np
 from batchloom.batch import Batch
 from batchloom.portion import Portion
 from batchloom.runtime.operations import Operation, located, perform, taken_over
-from batchloom.runtime.returned import returns_its_batch
-from batchloom.source_names import is_source_name
 
 if TYPE_CHECKING:
     from batchloom.models.runs import PipelineRun
@@ -90,7 +88,7 @@ class Compiled:
         """Give the loop for a portion of whose components some are wanted beforehand."""
         rows = portion.rows
         assert rows is not None
-        plain = [each for each in wanted if is_source_name(each)]
+        plain = _source_names(wanted) if wanted else []
         shared = tuple(each for each in plain if rows.shares(each))
         alone = tuple(each for each in plain if each not in shared)
         found = self._loops.get((shared, alone))
@@ -268,6 +266,8 @@ def _steps(operations: Sequence[Operation], alone: tuple[str, ...], enters: bool
 
 
 def _step(at: int, operation: Operation) -> list[str]:
+    from batchloom.runtime.returned import returns_its_batch  # imported by runs that have steps
+
     action, given = operation.action, ""
     if action is not None:
         given += f", *args_{at}" if action.args else ""
@@ -285,6 +285,12 @@ def _called(operation: Operation) -> Callable[..., Any]:
     if operation.action is not None:
         return operation.action.function
     return operation.call_filled or operation.call
+
+
+def _source_names(names: Iterable[str]) -> list[str]:
+    from batchloom.source_names import is_source_name
+
+    return [each for each in names if is_source_name(each)]
 
 
 def _lines_of_calls(source: str) -> list[int]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from batchloom.batch import Batch
-from batchloom.runtime.turns import Read
+
+if TYPE_CHECKING:
+    from batchloom.runtime.protocols import Read
 
 
 class Problem:

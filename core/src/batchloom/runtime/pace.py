@@ -8,9 +8,13 @@ batch costs is measured where no other thread is at work: threads of one interpr
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from batchloom.runtime.source import AHEAD_BYTES
-from batchloom.runtime.work import Pool, Work
+
+if TYPE_CHECKING:
+    from batchloom.runtime.protocols import Pool
+    from batchloom.runtime.work import Work
 
 CHEAP_SECONDS = 5e-4
 """Work on a lot below this is hardly worth a hand-over between threads, which costs a tenth of it."""

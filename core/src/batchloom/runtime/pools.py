@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from batchloom.runtime.operations import Operation
+    from batchloom.runtime.protocols import Pool
     from batchloom.runtime.shipping import Shipment
-    from batchloom.runtime.work import Pool, Work
+    from batchloom.runtime.work import Work
 
 
 def is_elsewhere(executor: Executor | int | None) -> bool:

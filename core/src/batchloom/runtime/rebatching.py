@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from batchloom.batch import Batch
 from batchloom.records import replace
-from batchloom.runtime.source import RUN_END, EpochEnd, RunEnd, Supply
+from batchloom.runtime.source import RUN_END, EpochEnd, RunEnd
 from batchloom.runtime.stages import Item, Stage
+
+if TYPE_CHECKING:
+    from batchloom.runtime.protocols import Supply
 
 
 class ReadyLot:

@@ -31,7 +31,7 @@ from batchloom.runtime.progress import Bar
 from batchloom.runtime.source import EpochEnd, Place, RunEnd, Source
 from batchloom.runtime.stages import Stage
 from batchloom.runtime.state import Failure, State, one_too_many
-from batchloom.runtime.work import Pool, Preparation
+from batchloom.runtime.work import Preparation
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
     from batchloom.models.protocol import RunInfo
     from batchloom.runtime.checkpoint import Checkpoints, Restored
+    from batchloom.runtime.protocols import Pool
     from batchloom.runtime.reading import WindowReader
     from batchloom.runtime.rebatching import Rebatcher
     from batchloom.runtime.sigterm import Sigterm

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from batchloom.batch import Batch
 from batchloom.dataset import Dataset
 from batchloom.ordering import Order, Positions
 from batchloom.portion import Portion
@@ -14,6 +13,7 @@ from batchloom.rows import SHARED_BYTES, Rows
 from batchloom.runtime.options import RunOptions
 
 if TYPE_CHECKING:
+    from batchloom.runtime.protocols import Supply
     from batchloom.runtime.reading import WindowReader
 
 PORTION_BATCHES = 512
@@ -70,41 +70,6 @@ class RunEnd:
 
 
 RUN_END = RunEnd()
-
-
-class Lot(Protocol):
-    """Consecutive batches that are prepared in one go.
-
-    Attributes
-    ----------
-    count : int
-    repeatable : bool
-        Whether a batch can be made `again`, with nothing that was done to the first one.
-    last : bool
-        Whether the end of the epoch is all that comes after them.
-    """
-
-    count: int
-    last: bool
-
-    @property
-    def repeatable(self) -> bool: ...
-
-    def batch(self, position: int, again: bool = False) -> Batch:
-        """Make a batch of the lot."""
-
-
-Supply = Lot | EpochEnd | RunEnd
-
-
-class Upstream(Protocol):
-    """What a stage gets its portions from."""
-
-    def take(self, most: int) -> Supply:
-        """Give what comes next, waiting for it."""
-
-    def ahead(self, most: int) -> Supply | None:
-        """Give what comes next, or None if that would mean waiting, or working out of turn."""
 
 
 class Source:

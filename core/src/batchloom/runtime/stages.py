@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from batchloom.batch import Batch
 from batchloom.models.runs import within
@@ -17,9 +18,12 @@ from batchloom.portion import Portion
 from batchloom.runtime.compiled import Compiled, Loop
 from batchloom.runtime.outcomes import Outcome, Problem
 from batchloom.runtime.pace import Pace
-from batchloom.runtime.source import EpochEnd, Lot, RunEnd, Supply, Upstream
+from batchloom.runtime.source import EpochEnd, RunEnd
 from batchloom.runtime.view import Views
 from batchloom.runtime.work import Preparation, Work
+
+if TYPE_CHECKING:
+    from batchloom.runtime.protocols import Lot, Supply, Upstream
 
 LEARN_LOTS = 256
 """After so many lots a stage looks anew at which components are used."""

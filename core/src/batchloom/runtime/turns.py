@@ -6,11 +6,12 @@ place, and what it read is held against what is there when its turn has come.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchloom.models.handle import ModelHandle
     from batchloom.runtime.ahead import Monitor
+    from batchloom.runtime.protocols import Read
     from batchloom.variables import Variables
 
 
@@ -26,13 +27,6 @@ class NotNowError(BaseException):
     def __init__(self, turn: Turn) -> None:
         super().__init__()
         self.turn = turn
-
-
-class Read(Protocol):
-    """Something that was read ahead of a batch's turn."""
-
-    def changed(self) -> bool:
-        """Tell whether it is different now."""
 
 
 class VariableRead:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from batchloom.batch import Batch
 from batchloom.models.runs import PipelineRun, within
@@ -16,27 +16,12 @@ from batchloom.runtime.ahead import Monitor, OrderedLock, RunCancelledError
 from batchloom.runtime.compiled import Compiled, Loop
 from batchloom.runtime.operations import perform
 from batchloom.runtime.outcomes import Outcome, Prepared, Problem
-from batchloom.runtime.source import Lot
 from batchloom.runtime.state import State
-from batchloom.runtime.turns import NotNowError, Read, Turn, Turns
+from batchloom.runtime.turns import NotNowError, Turn, Turns
 from batchloom.runtime.view import RunningPipeline, Views
 
-
-class Pool(Protocol):
-    """Runs work outside of the thread that runs the pipeline.
-
-    Attributes
-    ----------
-    may_wait : bool
-        Whether its threads are the run's own, so that they may wait for the turn of a batch.
-    """
-
-    may_wait: bool
-
-    def submit(self, job: Work) -> None: ...
-
-    def close(self) -> None:
-        """End everything; a second time does nothing."""
+if TYPE_CHECKING:
+    from batchloom.runtime.protocols import Lot, Read
 
 
 class Preparation:
