@@ -12,7 +12,6 @@ import os
 import struct
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 TURN_SECONDS = 0.02
 
@@ -50,7 +49,8 @@ def _set_attributes() -> Callable[[bytes], int] | None:
         import ctypes
 
         number = NUMBERS[os.uname().machine]
-        is_free = "\nSeccomp:\t0\n" in Path("/proc/self/status").read_text()
+        with open("/proc/self/status") as status:
+            is_free = "\nSeccomp:\t0\n" in status.read()
         call = ctypes.CDLL(None).syscall
         os.sched_getscheduler(0)
     except (ImportError, KeyError, OSError):  # another system, another machine, no ctypes
