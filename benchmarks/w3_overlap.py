@@ -69,6 +69,8 @@ def case(name: str, work: Work, consume: Callable[[Any], object]) -> Case:
         name,
         TRAINING,
         (
+            # What the clock and the machine leave of the ideal, when nothing else is done.
+            Subject("by hand, the training alone", lambda: timed(lambda: iter(range(COUNT)))),
             Subject("by hand, without prefetch", lambda: timed(lambda: map(work, range(COUNT)))),
             Subject("by hand, a pool of threads", lambda: timed(threads)),
             Subject(OURS, lambda: timed(lambda: ours(work, COUNT, prefetch=AHEAD))),

@@ -138,6 +138,9 @@ class ThreadPool:
     def __init__(self, threads: int, monitor: Monitor, purpose: str = "prefetch") -> None:
         from queue import SimpleQueue
 
+        from batchloom.runtime.long_turns import take_long_turns
+
+        self._take_long_turns = take_long_turns
         self._purpose = purpose
         self._most = min(threads, MOST_THREADS)
         self._monitor = monitor
@@ -177,9 +180,13 @@ class ThreadPool:
             )
 
     def _work(self) -> None:
+        is_first = True
         while not self._monitor.cancelled:
             job = self._jobs.get()
             if job is None:
                 self._jobs.put(None)  # for the next thread
                 return
             job.run()
+            if is_first:  # whoever wants the first batch would have begun it, were this done before
+                self._take_long_turns()
+                is_first = False
