@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,8 +12,7 @@ from batchloom.errors import ModelInputError, UnknownArgumentError
 ARGUMENTS = ("x", "y", "sample_weight")
 
 
-@dataclass(frozen=True)
-class Feed:
+class Feed(NamedTuple):
     """What was fed, sorted out and not yet checked."""
 
     x: Any
@@ -84,13 +82,6 @@ def shapes_of(x: Any) -> Any:
 def is_several(x: Any) -> bool:
     """Whether x is a tuple, or a list of arrays: the inputs of a network by position."""
     return isinstance(x, tuple) or (isinstance(x, list) and any(hasattr(e, "shape") for e in x))
-
-
-def rows_of(x: Any) -> int:
-    """Return the number of rows that are fed."""
-    if isinstance(x, Mapping):
-        x = next(iter(x.values()))
-    return len(x[0] if is_several(x) else x)
 
 
 def first_row(feed: Feed) -> Feed:

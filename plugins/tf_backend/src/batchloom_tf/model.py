@@ -20,11 +20,11 @@ from batchloom_tf.callbacks import Callbacks
 from batchloom_tf.checkpoints import numbers_of, restore_numbers
 from batchloom_tf.compiling import compile_network, options
 from batchloom_tf.facts import Facts, NotYetKnownError
-from batchloom_tf.feeding import Feed, bind, first_row, rows_of, shapes_of
+from batchloom_tf.feeding import Feed, bind, first_row, shapes_of
 from batchloom_tf.graph import Values
 from batchloom_tf.library import keras
 from batchloom_tf.outputs import Request
-from batchloom_tf.settings import dtype_policy, seed_of_name, seeded
+from batchloom_tf.settings import WithDtypePolicy, seed_of_name, seeded
 from batchloom_tf.signature import Signature
 from batchloom_tf.steps import Checked, Steps
 from batchloom_tf.waiting import Entry, Place, Waiting
@@ -173,7 +173,7 @@ class KerasModel(BaseModel):
         request = Request.of(output, fetches)
         self._has_failed = False
         checked = self._ready(feed).check(feed, request.names, self._callbacks is not None)
-        rows = rows_of(feed.x)
+        rows = len(checked.arrays[0])
         if self._waiting.most > 1:
             return self._train_later(checked, request, rows, batch)
         return request.fill(self._train_now(checked, rows))
@@ -189,10 +189,11 @@ class KerasModel(BaseModel):
 
     def _train_later(self, checked: Checked, request: Request, rows: int, batch: Any) -> Any:
         """Keep a batch until there are as many as are trained on in one call."""
-        if not self._waiting.takes(checked):
+        if not self._waiting.has_place_for(checked):
             self._train_waiting()
-        assert self._steps is not None
-        self._steps.several(checked.key)  # what cannot be compiled is refused with nothing lost
+            assert self._steps is not None
+            self._steps.several(checked.key)  # what cannot be compiled is refused with nothing lost
+            self._waiting.make_place_for(checked)
         output = LateOutput(self._finish) if request.names else None
         self._waiting.add(checked, Entry(request, output, rows, Place.of(batch)))
         self.predict_is_thread_safe = False  # a prediction has to train first
@@ -266,7 +267,7 @@ class KerasModel(BaseModel):
             files.save(self.network, path)
         state = {
             "is_loaded": self._is_loaded,
-            "shown": None if self._shown is None else vars(self._shown),
+            "shown": None if self._shown is None else self._shown._asdict(),
             "numbers": None if self._network is None else numbers_of(self._network),
             "callbacks": None if self._callbacks is None else self._callbacks.state(),
         }
@@ -288,7 +289,7 @@ class KerasModel(BaseModel):
 
     @classmethod
     def _capture_settings(cls) -> Callable[[], AbstractContextManager[Any]]:
-        return functools.partial(dtype_policy, keras.config.dtype_policy())
+        return functools.partial(WithDtypePolicy, keras.config.dtype_policy())
 
     def _describe(self) -> str:
         if self._network is None:
@@ -339,7 +340,7 @@ class KerasModel(BaseModel):
         policy = self.config.get("dtype_policy")
         with (
             seeded(self._seed() + stage),
-            dtype_policy(policy) if policy else contextlib.nullcontext(),
+            WithDtypePolicy(policy) if policy else contextlib.nullcontext(),
         ):
             yield
 

@@ -42,8 +42,7 @@ def seed_of_name(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-@contextmanager
-def dtype_policy(policy: Any) -> Iterator[None]:
+class WithDtypePolicy:
     """Set Keras's dtype policy, which is each thread's own, for a while.
 
     Parameters
@@ -51,11 +50,15 @@ def dtype_policy(policy: Any) -> Iterator[None]:
     policy : str or keras.DTypePolicy
         ``"mixed_bfloat16"``.
     """
-    before = keras.config.dtype_policy()
-    if before is not policy:
-        keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        if keras.config.dtype_policy() is not before:
-            keras.config.set_dtype_policy(before)
+
+    def __init__(self, policy: Any) -> None:
+        self._policy = policy
+
+    def __enter__(self) -> None:
+        self._before = keras.config.dtype_policy()
+        if self._before is not self._policy:
+            keras.config.set_dtype_policy(self._policy)
+
+    def __exit__(self, *exc: object) -> None:
+        if keras.config.dtype_policy() is not self._before:
+            keras.config.set_dtype_policy(self._before)

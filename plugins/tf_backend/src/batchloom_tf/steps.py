@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from batchloom.errors import ModelConfigError, ModelInputError, UnknownNameError
-from batchloom_tf.arrays import check_rows
+from batchloom_tf.arrays import check_finite, check_rows
 from batchloom_tf.classes import derived_outputs
 from batchloom_tf.feeding import Feed
 from batchloom_tf.graph import Values, Wanted, compile_function, forward_pass, loop, update
@@ -26,8 +25,7 @@ from batchloom_tf.tensors import own_tensor, tensor
 TRAIN = ("loss", "predictions", "learning_rate", "iterations", "grad_norm")
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """A batch that passed the checks.
 
     Parameters
@@ -75,6 +73,7 @@ class Steps:
         self._jit = network.compiled and bool(network.jit_compile)
         self._compiled: dict[Any, Callable[..., Values]] = {}
         self._metrics: dict[Any, tuple[str, ...]] = {}
+        self._taken_as_they_are: dict[Any, Any] = {}
         self._lock = threading.RLock()
         # It only grows: setting it back would take a call of its own, as long as a batch's Python.
         self._begun = tf.Variable(0, trainable=False, dtype=tf.int64)
@@ -97,6 +96,11 @@ class Steps:
         ModelInputError, UnknownNameError
             If data or a name is refused.
         """
+        form = _form(feed, names, with_logs)
+        known = self._taken_as_they_are.get(form)
+        if known is not None and len(feed.x) == len(feed.y):
+            self._check_values(feed.x, feed.y)
+            return Checked(known, (feed.x, feed.y))
         x = self.signature.arrays(feed.x, self.check_finite)
         y = self.targets.arrays(feed.y, self.check_finite)
         weights = self.targets.weights(feed.sample_weight, self.check_finite)
@@ -105,6 +109,8 @@ class Steps:
         specs = self._target_specs(y), tuple(((None, *w.shape[1:]), w.dtype) for w in weights)
         key = (*specs, names, with_logs)
         self._step(key)
+        if form is not None and x[0] is feed.x and y[0] is feed.y:
+            self._taken_as_they_are[form] = key
         return Checked(key, (*x, *y, *weights))
 
     def train(self, batch: Checked) -> Values:
@@ -145,7 +151,8 @@ class Steps:
             self._begun_before = begun
             raise
         self._begun_before += count + 1
-        return [_part(values, number) for number in range(count)]
+        parts = {name: _parts(each, count) for name, each in values.items()}
+        return [{name: each[number] for name, each in parts.items()} for number in range(count)]
 
     def several(self, key: Any) -> Callable[..., Values]:
         """Return the compiled loop over batches of one kind."""
@@ -183,6 +190,13 @@ class Steps:
         if not is_symbolic(self.network) or not _is_keras_own(self.network.call):
             return ()
         return tuple(layer.name for layer in self.network.layers if _has_output(layer))
+
+    def _check_values(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Check what may differ between arrays of one kind, of a network with one input and one output."""
+        if self.check_finite:
+            check_finite(x, self.signature.inputs[0].argument)
+        for target in self.targets.targets.values():
+            target.check_values(y, self.check_finite)
 
     def _step(self, key: Any) -> Any:
         return self._compiled.get(key) or self._compile(key, lambda: self._train_step(*key))
@@ -269,6 +283,19 @@ class Steps:
             )
 
 
+def _form(feed: Feed, names: tuple[str, ...], with_logs: bool) -> Any:
+    """Return what tells a batch's kind sooner than its key; None unless it is two plain arrays with rows.
+
+    Where such arrays were taken as they are, neither cast nor reshaped, others of their form are, too.
+    """
+    x, y, weights = feed
+    if type(x) is not np.ndarray or type(y) is not np.ndarray or weights is not None:
+        return None
+    if not (x.ndim and y.ndim and len(x)):
+        return None
+    return x.dtype, x.shape[1:], y.dtype, y.shape[1:], names, with_logs
+
+
 def _rows(*groups: Sequence[Any]) -> Mapping[str, int]:
     names = ("x", "y", "sample_weight")
     counted = {}
@@ -278,9 +305,12 @@ def _rows(*groups: Sequence[Any]) -> Mapping[str, int]:
     return counted
 
 
-def _part(values: Values, number: int) -> Values:
+def _parts(value: Any, count: int) -> list[Any]:
     # Copied: a small part would keep the whole in memory.
-    return keras.tree.map_structure(lambda each: copy(each[number]), values)
+    if isinstance(value, np.ndarray):
+        return [copy(each) for each in value]
+    tree = keras.tree.map_structure
+    return [tree(lambda each, at=at: copy(each[at]), value) for at in range(count)]
 
 
 def _spec(described: tuple[Any, Any]) -> Any:

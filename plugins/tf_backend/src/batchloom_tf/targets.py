@@ -48,11 +48,21 @@ class Target:
                 f"{self.argument} has strings such as {str(array.flat[0])!r}: encode them as 0, 1, 2, …"
             )
         array = cast(array, dtype_like(array), self.argument)
+        self._check_shape(array)
+        self.check_values(array, finite)
+        return array
+
+    def check_values(self, array: np.ndarray, finite: bool) -> None:
+        """Refuse what no array of a dtype and shape that suit may hold.
+
+        Raises
+        ------
+        ModelInputError
+            For NaN and infinity, if that is asked for, and for a label out of range.
+        """
         if finite:
             check_finite(array, self.argument)
-        self._check_shape(array)
         self._check_labels(array)
-        return array
 
     def open_shape(self, array: np.ndarray) -> tuple[int | None, ...]:
         """The shape that the step is compiled for: sizes that the network leaves open stay open."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,8 +30,7 @@ class Place(NamedTuple):
         return f"batch {self.number} of epoch {self.epoch}, first indices [{shown}]"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """What is known of one batch that waits, beside its arrays.
 
     Parameters
@@ -85,17 +83,20 @@ class Waiting:
         """Whether there are as many as go into a call."""
         return len(self) >= self.most
 
-    def takes(self, batch: Checked) -> bool:
+    def has_place_for(self, batch: Checked) -> bool:
         """Whether a batch can be trained on together with those that wait."""
-        return not self or (not self.is_full and _kind(batch) == self._kind)
+        return len(self._entries) < self.most and _kind(batch) == self._kind
+
+    def make_place_for(self, batch: Checked) -> None:
+        """Begin with batches of another kind; none waits."""
+        self._kind = _kind(batch)
+        self._stacks = [np.empty((self.most, *a.shape), a.dtype) for a in batch.arrays]
 
     def add(self, batch: Checked, entry: Entry) -> None:
-        """Keep a copy of a batch."""
-        if _kind(batch) != self._kind:
-            self._kind = _kind(batch)
-            self._stacks = [np.empty((self.most, *a.shape), a.dtype) for a in batch.arrays]
+        """Keep a copy of a batch that there is a place for."""
+        number = len(self._entries)
         for stack, array in zip(self._stacks, batch.arrays, strict=True):
-            stack[len(self)] = array
+            stack[number] = array
         self._entries.append(entry)
 
     def train(self, steps: Steps) -> list[tuple[Entry, Values]]:
