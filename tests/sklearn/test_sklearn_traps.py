@@ -281,3 +281,9 @@ def test_a_misspelt_argument(drive, iris, method):
     handle.train((), {"x": iris[0], "y": iris[1]})
     with pytest.raises(UnknownArgumentError, match="'output'"):
         getattr(handle, method)((), {"x": iris[0], "y": iris[1], "outptu": "score"})
+
+
+def test_what_partial_fit_takes_and_the_config_has_here(drive, iris):
+    handle = drive.make("sklearn/SGDClassifier")
+    with pytest.raises(UnknownArgumentError, match=r"config=\{'classes': \.\.\.\}"):
+        handle.train((), {"x": iris[0], "y": iris[1], "classes": [0, 1, 2]})

@@ -121,7 +121,7 @@ class SklearnModel(BaseModel):
         ModelInputError
             The batch is refused, and nothing was changed.
         """
-        _refuse_unknown(unknown, "train")
+        _refuse_unknown(unknown, "train", type(self))
         self._built()
         samples = self._inputs.for_training(x, y, sample_weight)
         if output is not None:
@@ -163,7 +163,7 @@ class SklearnModel(BaseModel):
         ModelNotBuiltError
             Nothing has been learned yet; says when that will be.
         """
-        _refuse_unknown(unknown, "predict")
+        _refuse_unknown(unknown, "predict", type(self))
         if not self._is_fitted:
             self._refuse_unfitted()
         if output is None:
@@ -201,7 +201,7 @@ class SklearnModel(BaseModel):
         """
         from . import files
 
-        _refuse_unknown(unknown, "save")
+        _refuse_unknown(unknown, "save", type(self))
         files.save(self._built(), path, format, trusted)
 
     def _load(
@@ -224,7 +224,7 @@ class SklearnModel(BaseModel):
         """
         from . import files
 
-        _refuse_unknown(unknown, "load")
+        _refuse_unknown(unknown, "load", type(self))
         estimator = files.load(path, allow_pickle, trusted)
         self._check_loaded(estimator)
         self._adopt(estimator)
@@ -340,6 +340,11 @@ class SklearnModel(BaseModel):
         )
 
 
-def _refuse_unknown(unknown: Mapping[str, Any], method: str) -> None:
+def _refuse_unknown(
+    unknown: Mapping[str, Any], method: str, model_class: type[SklearnModel]
+) -> None:
     for name in unknown:
-        raise UnknownArgumentError("argument", name, _ARGUMENTS[method], f"of {method}")
+        hint = ""
+        if name in model_class.describe_config():  # partial_fit's own users give it classes=
+            hint = f"{name!r} is a key of the config: init_model(..., config={{{name!r}: ...}})"
+        raise UnknownArgumentError("argument", name, _ARGUMENTS[method], f"of {method}", hint)
