@@ -84,11 +84,11 @@ class Waiting:
         return len(self) >= self.most
 
     def has_place_for(self, batch: Checked) -> bool:
-        """Whether a batch can be trained on together with those that wait."""
-        return len(self._entries) < self.most and _kind(batch) == self._kind
+        """Whether a batch can be trained on together with those that wait, if any do."""
+        return 0 < len(self) < self.most and _kind(batch) == self._kind
 
     def make_place_for(self, batch: Checked) -> None:
-        """Begin with batches of another kind; none waits."""
+        """Begin with batches of a kind, when none waits."""
         self._kind = _kind(batch)
         self._stacks = [np.empty((self.most, *a.shape), a.dtype) for a in batch.arrays]
 
