@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchloom import B, Dataset
+from batchloom import B, Batch, Dataset, action
 from batchloom.errors import UnknownArgumentError, UnknownComponentError
 from batchloom.models import BaseModel, hookimpl, register_plugin, unregister_plugin
 from batchloom.models.forms import SPELLED, ComponentsForm
@@ -95,6 +95,25 @@ def test_an_argument_that_the_model_does_not_take_is_named() -> None:
         trained(Strict, ("x", "z"), x="x", z="z")
     with pytest.raises(UnknownComponentError, match="'w'"):
         trained(Strict, ("x", "z"), x="w")
+
+
+class Masked(Batch):
+    components = "x", "mask"
+
+    @action
+    def fill_in_ten(self) -> Masked:
+        if self.number < 10:
+            self.mask = self.x > 2
+        return self
+
+
+def test_what_is_missing_is_said_alone() -> None:
+    pipeline = Dataset(data={"x": np.arange(80.0)}, batch_class=Masked).p.fill_in_ten()
+    pipeline = pipeline.init_model("dynamic", Noted, "m").train_model("m", x="x", y="mask")
+    with pytest.raises(UnknownComponentError, match="declared, but holds nothing yet") as info:
+        pipeline.run(4)
+    assert info.value.__context__ is None
+    assert len(pipeline.get_model_by_name("m").given) == 10
 
 
 def test_both_forms_call_and_spell_alike() -> None:
