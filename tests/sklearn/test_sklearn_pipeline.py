@@ -160,9 +160,7 @@ def test_a_pipeline_of_an_object_is_pickled_and_goes_on_to_the_bit(images, mode)
     pipeline = images.train.p.init_model(mode, SGDClassifier(random_state=0), "clf")
     pipeline = pipeline.train_model("clf", x="images", y="labels").run(64, shuffle=1)
     again = pickle.loads(pickle.dumps(pipeline))
-    ours, theirs = [
-        each.run(64, shuffle=2).get_model_by_name("clf") for each in (pipeline, again)
-    ]
+    ours, theirs = [each.run(64, shuffle=2).get_model_by_name("clf") for each in (pipeline, again)]
     assert type(ours) is type(theirs) and ours is not theirs
     np.testing.assert_array_equal(ours.estimator.coef_, theirs.estimator.coef_)
 

@@ -95,7 +95,7 @@ class _Wrapping(type):
 @cache
 def wrapping_class(estimator_class: type) -> type[EstimatorModel]:
     """Make an `EstimatorModel` that is called like the estimator that will be given to it."""
-    return _Wrapping(
+    return _Wrapping(  # type: ignore[return-value]
         estimator_class.__name__,
         (EstimatorModel,),
         {
