@@ -197,3 +197,32 @@ def test_a_batch_may_be_overwritten_after_the_call(binary, driving):
         other.train((), batch)
     other.end_epoch(0, True)
     assert np.array_equal(handle.predict((), {"x": x}), other.predict((), {"x": x}))
+
+
+def test_an_objective_of_ones_own_for_several_classes(binary, driving):
+    x, y = binary
+    y = y + (x[:, 2] > 1)
+
+    def softmax(y_true, y_pred):
+        odds = np.exp(y_pred - y_pred.max(axis=1, keepdims=True))
+        share = odds / odds.sum(axis=1, keepdims=True)
+        return share - np.eye(3)[y_true.astype(int)], share * (1 - share) + 1e-6
+
+    config = {"n_estimators": 3, "objective": softmax}
+    handle, _ = driving.drive("xgboost/XGBClassifier", driving.batches(500, x=x, y=y), config)
+    expected = xgb.XGBClassifier(**config).fit(x, y)
+    assert np.array_equal(handle.predict((), {"x": x}), expected.predict(x))
+    proba = handle.predict((), {"x": x, "output": "proba"})
+    assert np.array_equal(proba, expected.predict_proba(x))
+
+
+@pytest.mark.parametrize(("native", "own"), [("eta", "learning_rate"), ("lambda", "reg_lambda")])
+def test_a_native_name_replaces_the_default_of_the_estimators(binary, driving, native, own):
+    x, y = binary
+    given = []
+    for name in (native, own):
+        batches = driving.batches(500, x=x, y=y)
+        config = {"n_estimators": 4, name: 0.25}
+        handle, _ = driving.drive("xgboost/XGBRFRegressor", batches, config)
+        given.append(handle.predict((), {"x": x}))
+    assert np.array_equal(*given)

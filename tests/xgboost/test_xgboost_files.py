@@ -323,3 +323,19 @@ def run(code):
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
     )
+
+
+def test_parameters_that_are_arrays(binary, driving, tmp_path):
+    x, y = binary
+    config = {
+        "n_estimators": 2,
+        "objective": "reg:quantileerror",
+        "quantile_alpha": np.array([0.1, 0.9]),
+        "monotone_constraints": np.array([1, -1, 0, 0, 0]),
+    }
+    handle, _ = driving.drive("xgboost/XGBRegressor", driving.batches(500, x=x, y=y), config)
+    handle.save(tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    assert np.array_equal(model.predict(x=x), handle.predict((), {"x": x}))
+    driving.train(model._handle, [{"x": x, "y": y}])
+    assert np.array_equal(model.predict(x=x), handle.predict((), {"x": x}))

@@ -163,3 +163,14 @@ def test_a_class_says_when_it_will_be_trained():
     assert "the run's last epoch" in trees.describe_unbuilt({})
     assert "every epoch" in trees.describe_unbuilt({"fit_at": "epoch"})
     assert trees.describe_unbuilt({"strategy": C.strategy}) == ""
+
+
+def test_an_estimator_that_was_stopped_early_is_there_to_predict(binary):
+    x, y = binary
+    estimator = xgb.XGBClassifier(n_estimators=20, early_stopping_rounds=2)
+    estimator.fit(x[:2000], y[:2000], eval_set=[(x[2000:], y[2000:])], verbose=False)
+    handle = ModelSpec.resolve(estimator, "old").make(pipeline=None)
+    assert handle.model.best_iteration == estimator.best_iteration
+    assert np.array_equal(handle.predict((), {"x": x}), estimator.predict(x))
+    with pytest.raises(ModelConfigError, match="eval_fraction or eval_set"):
+        handle.train((), {"x": x, "y": y})

@@ -89,3 +89,15 @@ def test_held_out_queries_are_whole(queries, driving):
     ]
     assert histories[0] == histories[1]
     assert histories[0][0][-1].keys() == {"round", "train-ndcg@3", "validation-ndcg@3"}
+
+
+def test_relevances_that_the_gain_cannot_hold(queries, driving):
+    x, y, qid, _ = queries
+    high = np.where(np.arange(len(y)) == 70, 32, y)
+    given = list(driving.batches(50, x=x, y=high, qid=qid))
+    with pytest.raises(ModelInputError, match="y: 32 at row 20 of the batch.*ndcg_exp_gain=False"):
+        driving.drive("xgboost/XGBRanker", given, CONFIG)
+    config = {**CONFIG, "ndcg_exp_gain": False}
+    handle, _ = driving.drive("xgboost/XGBRanker", given, config)
+    known = xgb.XGBRanker(**config).fit(x, high, qid=qid).predict(x)
+    assert np.array_equal(handle.predict((), {"x": x}), known)

@@ -154,6 +154,8 @@ def test_weights(weight, match):
         ("XGBRegressor", {"eval_fraction": 1.5}, "between 0 and 1"),
         ("XGBRegressor", {"eval_set": np.zeros(3)}, "eval_set: give"),
         ("XGBRFRegressor", {"strategy": "continue"}, "random forest"),
+        ("XGBRegressor", {"eta": 0.1, "learning_rate": 0.2}, "eta=0.1 and learning_rate=0.2"),
+        ("Booster", {"seed": 1, "params": {"random_state": 2}}, "values of one parameter"),
     ],
 )
 def test_configs_that_cannot_be_meant(model, config, match):
@@ -197,3 +199,49 @@ def test_predicting_before_the_end_says_what_is_waited_for():
         handle.predict((), {"x": np.zeros((1, 3))})
     with pytest.raises(ModelNotBuiltError, match="not been trained"):
         handle.save("model.blm")
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        ({"monotone_constraints": {"agee": 1}}, "'agee', and x has no such column.*'age'"),
+        ({"monotone_constraints": (1, 0, 0, 0)}, "4 entries, and x 3 columns"),
+        ({"interaction_constraints": [["age", "weight"]]}, "'weight', and x has no such column"),
+        ({"feature_weights": [1, 2], "colsample_bynode": 0.5}, "2 entries, and x 3 columns"),
+    ],
+)
+def test_parameters_of_columns_that_are_not_there(strategy, config, match):
+    given = batch()
+    given["x"] = pd.DataFrame(given["x"], columns=["age", "height", "sex"])
+    handle = begun(strategy=strategy, **config)
+    with pytest.raises(ModelConfigError, match=match):
+        handle.train((), given)
+
+
+def test_columns_without_names_cannot_be_named():
+    handle = begun(interaction_constraints=[[0, 1]])
+    with pytest.raises(ModelConfigError, match="x has no names: give a string of numbers"):
+        handle.train((), batch())
+
+
+def test_a_number_of_classes_that_is_not_that_of_the_labels():
+    config = {"objective": "multi:softprob", "num_class": 4}
+    handle = begun("xgboost/XGBClassifier", **config)
+    handle.train((), batch())
+    with pytest.raises(ModelInputError, match="2 classes, and num_class=4. Leave num_class out"):
+        handle.end_epoch(0, True)
+    with pytest.raises(ModelInputError, match="2 classes, and num_class=4"):
+        continuing = begun("xgboost/XGBClassifier", strategy="continue", classes=[0, 1], **config)
+        continuing.train((), batch())
+    agreed = begun("xgboost/XGBClassifier", **{**config, "num_class": 2}, n_estimators=1)
+    agreed.train((), batch())
+    agreed.end_epoch(0, True)
+    assert agreed.predict((), {"x": batch()["x"], "output": "proba"}).shape == (20, 2)
+
+
+@pytest.mark.parametrize("output", [None, 3, ["proba", 3]])
+def test_an_output_that_is_no_name(output):
+    handle = begun()
+    with pytest.raises(ModelInputError, match="is no name"):
+        handle.predict((), {"x": batch()["x"], "output": output})

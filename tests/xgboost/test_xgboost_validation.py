@@ -7,7 +7,7 @@ import pytest
 import xgboost as xgb
 
 from batchloom.errors import ModelConfigError, ModelInputError
-from batchloom.models import RunInfo
+from batchloom.models import RunInfo, load_model
 
 
 def noisy(binary):
@@ -196,3 +196,56 @@ def test_the_seed_of_the_run_is_used_where_none_is_given(binary, driving):
     assert not np.array_equal(margin(1), margin(2))
     assert np.array_equal(margin(1, random_state=7), margin(2, random_state=7))
     assert np.array_equal(margin(7), margin(2, seed=7))
+
+
+def test_rounds_that_are_added_do_not_depend_on_what_others_drew(binary, driving, tmp_path):
+    x, y = binary
+    config = {"n_estimators": 3, "warm_start": True, "subsample": 0.5}
+
+    def added_to(model, first=None, config=config):
+        handle = first or driving.drive(model, driving.batches(500, x=x, y=y), config)[0]
+        driving.train(handle, driving.batches(500, x=x, y=y))
+        assert handle.model.booster.num_boosted_rounds() == 6
+        return handle.predict((), {"x": x, "output": "margin"})
+
+    name = "xgboost/XGBClassifier"
+    undisturbed = added_to(name)
+    first, _ = driving.drive(name, driving.batches(500, x=x, y=y), config)
+    first.save(tmp_path / "model")
+    xgb.XGBClassifier(n_estimators=1, subsample=0.5).fit(x, y)  # draws in the same thread
+    assert np.array_equal(added_to(name, first), undisturbed)
+    loaded = load_model(tmp_path / "model")
+    assert np.array_equal(added_to(name, loaded._handle), undisturbed)
+
+
+def test_a_callback_of_the_library_begins_each_training_anew(binary, driving):
+    x, y = noisy(binary)
+    config = {
+        "n_estimators": 50,
+        "eval_set": (x[2000:], y[2000:]),
+        "callbacks": [xgb.callback.EarlyStopping(rounds=3)],
+    }
+    best = []
+    for seed in (0, 0, 1):  # two models of one config, as pipelines of one template have them
+        config["random_state"] = seed
+        batches = driving.batches(500, x=x[:2000], y=y[:2000])
+        handle, _ = driving.drive("xgboost/XGBClassifier", batches, config)
+        best.append(handle.model.best_iteration)
+        driving.train(handle, driving.batches(500, x=x[:2000], y=y[:2000]))
+        assert handle.model.best_iteration == best[-1]
+    assert best[0] is not None
+    assert best[1] == best[0]
+
+
+def test_a_metric_that_is_a_function_is_asked_for_by_its_name(binary, driving):
+    x, y = binary
+
+    def bias(y_true, y_pred):
+        return float(np.mean(y_pred - y_true))
+
+    config = {"n_estimators": 3, "eval_metric": ["auc", bias]}
+    given = driving.batches(500, x=x, y=y)
+    _, (values,) = driving.drive("xgboost/XGBClassifier", given, config, output=["auc", "bias"])
+    given = driving.batches(500, x=x, y=y)
+    _, (history,) = driving.drive("xgboost/XGBClassifier", given, config)
+    assert values == [[row[f"train-{name}"] for row in history] for name in ("auc", "bias")]

@@ -122,16 +122,19 @@ def describe(handle: ModelHandle) -> Manifest:
 def _spec(
     manifest: Manifest, model_class: type | None, config: dict[str, Any], path: Path
 ) -> ModelSpec:
+    # One that the file could hold only a part of may make no sense without the rest.
+    is_whole = manifest.config_omitted.keys() <= config.keys()
     if model_class is not None:
         check_model_class(model_class, repr(model_class))
-        return ModelSpec.resolve(model_class, manifest.name or None, config)
+        return ModelSpec.resolve(model_class, manifest.name or None, config, is_whole=is_whole)
     if manifest.registered_name is None:
         raise SavedModelError(
             f"{path} holds a model of a class that is not registered, {manifest.model_class}: "
             "give load_model(path, model_class=...)"
         )
     try:
-        return ModelSpec.resolve(manifest.registered_name, manifest.name or None, config)
+        registered = manifest.registered_name
+        return ModelSpec.resolve(registered, manifest.name or None, config, is_whole=is_whole)
     except PluginError as exc:
         exc.add_note(f"asked for by the saved model {path}, written with {_list(manifest)}")
         raise

@@ -50,7 +50,12 @@ class ModelSpec(Record):
 
     @classmethod
     def resolve(
-        cls, model: Any, name: str | None = None, config: Mapping[str, Any] | None = None
+        cls,
+        model: Any,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        is_whole: bool = True,
     ) -> ModelSpec:
         """Resolve a registered name, a class or an object.
 
@@ -63,6 +68,8 @@ class ModelSpec(Record):
             By default the class name; for a registered name, its last part.
         config : mapping, optional
             Options, possibly with expressions.
+        is_whole : bool
+            Whether the config is what a user wrote, and has to make sense as it stands.
 
         Raises
         ------
@@ -76,7 +83,8 @@ class ModelSpec(Record):
         _check_given(name, config)
         given = dict(config or {})
         spec = cls._resolved(model, name, given)
-        spec._check_config()
+        if is_whole:
+            spec._check_config()
         return spec
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,9 @@ def boost(
     evaluated : mapping of str to xgboost.DMatrix
         What metrics are computed on after each round. The last one decides on early stopping.
     start : Booster, optional
-        Trees to add to.
+        Trees to add to. It begins like one that was just loaded: its draws of ``subsample`` and
+        ``colsample_*`` follow from the seed. In a live booster they would go on from wherever the last
+        training in this thread, of whatever model, had left the library's generator.
     progress : callable
         ``progress(what, done, total)``.
 
@@ -57,8 +60,11 @@ def boost(
                 early_stopping_rounds=parameters.early_stopping_rounds,
                 evals_result=evals_result,
                 verbose_eval=False,
-                xgb_model=start,
-                callbacks=[*parameters.callbacks, _RoundsInBar(parameters.rounds, progress)],
+                xgb_model=None if start is None else start.save_raw(),
+                callbacks=[
+                    *_fresh(parameters.callbacks),
+                    _RoundsInBar(parameters.rounds, progress),
+                ],
             )
     except xgb.core.XGBoostError as exc:
         raise ModelInputError(f"XGBoost refuses to train: {reason(exc)}") from exc
@@ -105,6 +111,14 @@ def rounds_of(evals_result: Mapping[str, Mapping[str, Sequence[Any]]]) -> Histor
     }
     n = max(map(len, columns.values()), default=0)
     return [{"round": i, **{k: _value(v[i]) for k, v in columns.items()}} for i in range(n)]
+
+
+def _fresh(callbacks: Sequence[Any]) -> list[Any]:
+    """Copy the library's own callbacks: early stopping would go on from the training before."""
+    return [
+        copy.deepcopy(each) if type(each).__module__.startswith("xgboost.") else each
+        for each in callbacks
+    ]
 
 
 def _value(entry: Any) -> float:

@@ -130,7 +130,8 @@ class Columns:
                 f"x: column {name!r} is of type {column.dtype}, not of numbers. "
                 'Make it numbers, or categories with .astype("category")'
             )
-        return column.to_numpy(dtype=np.float32, na_value=np.nan)
+        with np.errstate(over="ignore"):  # as in compact
+            return column.to_numpy(dtype=np.float32, na_value=np.nan)
 
     def _check_count(self, count: int) -> None:
         if self.count is None:

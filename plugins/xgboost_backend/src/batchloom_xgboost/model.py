@@ -114,8 +114,9 @@ class BoostedTrees(BaseModel):
 
     def _build(self, *args: Any, pipeline: Any = None, batch: Any = None, **kwargs: Any) -> None:
         self._configure(self.config)
-        self._check_together()
-        if self._settings.fitted is not None:
+        if self._settings.fitted is None:  # what is fitted may be there to predict only
+            self._check_together()
+        else:
             columns = self._task(RunInfo()).new_columns()
             adopted = adopt(self._settings.fitted, self._parameters, columns, self._classifies)
             self._take_over(adopted)

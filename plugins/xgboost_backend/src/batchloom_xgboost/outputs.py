@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchloom.errors import ModelInputError, UnknownNameError
+from batchloom_xgboost.asked import names_of
 from batchloom_xgboost.columns import Columns, Features
 from batchloom_xgboost.library import xgboost as xgb
 from batchloom_xgboost.parameters import Parameters, reason
@@ -138,10 +139,12 @@ def check_outputs(output: Any) -> list[str]:
 
     Raises
     ------
+    ModelInputError
+        If it is no name and no list of names.
     UnknownNameError
         If there is no such output.
     """
-    asked = [output] if isinstance(output, str) else list(output)
+    asked = [output] if isinstance(output, str) else list(names_of(output))
     for each in asked:
         if each not in OUTPUTS:
             raise UnknownNameError("output", each, OUTPUTS, where="of predict")

@@ -14,6 +14,7 @@ import numpy as np
 from batchloom.errors import ModelConfigError, nearest
 from batchloom_xgboost.config import OWN_KEYS, check_positive
 from batchloom_xgboost.library import xgboost as xgb
+from batchloom_xgboost.targets import UNSTATED
 
 # Arguments of the estimators, of `xgboost.train` or of a matrix, which no booster knows of.
 _OUTSIDE = (
@@ -27,7 +28,20 @@ _OUTSIDE = (
 )
 # They name features, and so can only be checked against data.
 _NAMING_FEATURES = ("monotone_constraints", "interaction_constraints")
+_WITHOUT_NAMES = {
+    "monotone_constraints": "give a tuple with an entry for each column",
+    "interaction_constraints": 'give a string of numbers of columns, "[[0, 1], [2]]"',
+}
 _SEEDS = ("seed", "random_state")
+# Two names for one parameter: native, and of the estimators.
+_ALIASES = (
+    ("eta", "learning_rate"),
+    ("gamma", "min_split_loss"),
+    ("lambda", "reg_lambda"),
+    ("alpha", "reg_alpha"),
+    ("nthread", "n_jobs"),
+    _SEEDS,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,8 @@ class Parameters:
         Boosting rounds of one training.
     objective, metric : callable, optional
         As `xgboost.train` takes them: ``objective(predictions, matrix)``.
+    metric_name : str
+        What the values of `metric` are called; empty where only its results say it.
     missing : float
         The value in x that stands for a missing one, beside NaN.
     enable_categorical : bool
@@ -62,6 +78,7 @@ class Parameters:
     rounds: int = 100
     objective: Callable[..., Any] | None = None
     metric: Callable[..., Any] | None = None
+    metric_name: str = ""
     missing: float = np.nan
     enable_categorical: bool = True
     feature_types: list[str] | None = None
@@ -134,6 +151,9 @@ def estimator_parameters(name: str, given: Mapping[str, Any], *, forest: bool) -
     """
     defaults = {k: v for k, v in estimator_defaults(name).items() if v is not None}
     defaults.pop("enable_categorical", None)
+    for names in _ALIASES:
+        if any(given.get(name) is not None for name in names):
+            defaults = {k: v for k, v in defaults.items() if k not in names}
     native = {k: v for k, v in {**defaults, **given}.items() if v is not None}
     outside = {key: native.pop(key) for key in _OUTSIDE if key in native}
     native.pop("importance_type", None)
@@ -145,9 +165,9 @@ def estimator_parameters(name: str, given: Mapping[str, Any], *, forest: bool) -
     if callable(objective):
         native["objective"] = estimator_defaults(name)["objective"] or "reg:squarederror"
         outside["objective"] = _native_objective(objective)
-    outside["metric"] = _take_metric(native)
+    outside["metric"], outside["metric_name"] = _take_metric(native)
     if str(native.get("objective")).startswith("multi:"):
-        native.setdefault("num_class", 2)  # until the classes are known
+        native.setdefault("num_class", UNSTATED)
     return _checked(native, 1 if forest else size, outside, list(given))
 
 
@@ -172,6 +192,46 @@ def booster_parameters(given: Mapping[str, Any]) -> Parameters:
     rounds = native.pop("num_boost_round", 10)
     check_positive("num_boost_round", rounds)
     return _checked(native, rounds, outside, [*native])
+
+
+def check_features(parameters: Parameters, count: int, names: list[str] | None) -> None:
+    """Refuse parameters that name columns which are not there; the library does so once all is gathered.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    count : int
+        How many columns there are.
+    names : list of str or None
+        Their names, if they have any.
+
+    Raises
+    ------
+    ModelConfigError
+    """
+    for key in _NAMING_FEATURES:
+        value = parameters.native.get(key)
+        if value is None or isinstance(value, str):
+            continue
+        if isinstance(value, tuple) and key == "monotone_constraints":
+            if len(value) > count:
+                raise ModelConfigError(f"{key} has {len(value)} entries, and x {count} columns")
+            continue
+        named = value if isinstance(value, Mapping) else [each for group in value for each in group]
+        for each in named:
+            if each not in (names or ()):
+                raise ModelConfigError(
+                    f"{key} names {each!r}, and x "
+                    + (
+                        f"has no such column{nearest(str(each), names)}"
+                        if names
+                        else "has no names: "
+                    )
+                    + ("" if names else _WITHOUT_NAMES[key])
+                )
+    weights = parameters.feature_weights
+    if weights is not None and len(weights) != count:
+        raise ModelConfigError(f"feature_weights has {len(weights)} entries, and x {count} columns")
 
 
 def refuse_idle(
@@ -207,6 +267,7 @@ def _checked(
     native: dict[str, Any], rounds: int, outside: dict[str, Any], given: list[str]
 ) -> Parameters:
     native = {key: _plain(key, value) for key, value in native.items()}
+    _refuse_two_values(native)
     if native.get("booster") == "gblinear":
         # The default, shotgun, races its threads: no two runs are the same.
         native.setdefault("updater", "coord_descent")
@@ -216,10 +277,18 @@ def _checked(
     return Parameters(native, rounds, **outside)
 
 
+def _refuse_two_values(native: Mapping[str, Any]) -> None:
+    for one, other in _ALIASES:
+        if one in native and other in native and native[one] != native[other]:
+            raise ModelConfigError(
+                f"{one}={native[one]!r} and {other}={native[other]!r} are values of one parameter: give one"
+            )
+
+
 def _plain(key: str, value: Any) -> Any:
     """Return a value as the booster takes it, where the estimators or a file have another form."""
-    if key == "monotone_constraints" and isinstance(value, list):
-        return tuple(value)
+    if key == "monotone_constraints" and isinstance(value, (list, np.ndarray)):
+        return tuple(int(each) for each in value)
     if key not in _SEEDS:
         return value
     if isinstance(value, np.random.RandomState):
@@ -281,8 +350,8 @@ def _native_objective(function: Callable[..., Any]) -> Callable[..., Any]:
     return objective
 
 
-def _take_metric(native: dict[str, Any]) -> Callable[..., Any] | None:
-    """Take a metric that is a function, ``metric(y_true, y_pred)``, out of eval_metric."""
+def _take_metric(native: dict[str, Any]) -> tuple[Callable[..., Any] | None, str]:
+    """Take a metric that is a function, ``metric(y_true, y_pred)``, and its name out of eval_metric."""
     given = native.pop("eval_metric", None)
     metrics = list(given) if isinstance(given, (list, tuple)) else [given]
     names = [each for each in metrics if isinstance(each, str)]
@@ -291,14 +360,16 @@ def _take_metric(native: dict[str, Any]) -> Callable[..., Any] | None:
         native["eval_metric"] = names
     if len(functions) > 1:
         raise ModelConfigError("eval_metric holds several functions: XGBoost takes one of them")
-    return _native_metric(functions[0]) if functions else None
+    if not functions:
+        return None, ""
+    name = getattr(functions[0], "__name__", type(functions[0]).__name__)
+    return _native_metric(functions[0], name), name
 
 
-def _native_metric(function: Callable[..., Any]) -> Callable[..., tuple[str, float]]:
+def _native_metric(function: Callable[..., Any], name: str) -> Callable[..., tuple[str, float]]:
     def metric(predictions: Any, matrix: Any) -> tuple[str, float]:
         weights = matrix.get_weight()
         more = {"sample_weight": weights} if len(weights) else {}
-        name = getattr(function, "__name__", type(function).__name__)
         return name, float(function(matrix.get_label(), predictions, **more))
 
     return metric

@@ -8,7 +8,7 @@ from typing import Any
 from batchloom.errors import ModelInputError
 from batchloom_xgboost.classes import Classes
 from batchloom_xgboost.columns import Columns
-from batchloom_xgboost.parameters import Parameters
+from batchloom_xgboost.parameters import Parameters, check_features
 from batchloom_xgboost.rows import FIELDS, Rows, read_column, read_field, refuse_infinite
 from batchloom_xgboost.targets import check_labels
 
@@ -60,6 +60,8 @@ class Reader:
         x = self.columns.encode(given.pop("x"), learn=learn)
         if not x.shape[0]:
             raise ModelInputError("x: no rows. XGBoost would train on none without a word")
+        if self._brought is not None and not self._shapes:  # the first batch
+            check_features(self.parameters, x.shape[1], self.columns.names)
         refuse_infinite(x, self.parameters.missing)
         fields = {FIELDS[k]: self._read(k, v, x.shape[0], learn) for k, v in given.items()}
         self._check_shapes(fields)

@@ -29,7 +29,11 @@ _RANGES = {
     "rank:map": _UNIT,
     "rank:pairwise": _NOT_NEGATIVE,
 }
+# What multi: objectives are given until the classes are known; the library takes no less.
+UNSTATED = 1
 _WHOLE = ("multi:", "rank:")
+# The gain of a row is 2**label - 1, which the library keeps in 32 bits.
+_MOST_RELEVANT = 31.0
 
 
 def check_labels(labels: NDArray[Any], native: Mapping[str, Any]) -> None:
@@ -57,10 +61,33 @@ def check_labels(labels: NDArray[Any], native: Mapping[str, Any]) -> None:
         raise ModelInputError(
             f"y: {labels[place]:g} at row {place[0]} of the batch. "
             f"{objective} takes {whole}numbers from {low:g} to {high:g}"
+            + (", and higher ones with ndcg_exp_gain=False" if high == _MOST_RELEVANT else "")
         )
+
+
+def check_num_class(count: int, native: Mapping[str, Any]) -> None:
+    """Refuse a number of classes that is not that of the labels; the library would pass over it.
+
+    Raises
+    ------
+    ModelInputError
+        With both numbers.
+    """
+    stated = int(native.get("num_class", UNSTATED))
+    if stated not in (UNSTATED, count):
+        raise ModelInputError(
+            f"y: {count} classes, and num_class={stated}. Leave num_class out: classes are counted; those "
+            'that may be missing are named by config={"classes": [...]}'
+        )
+
+
+def _gains_exponentially(native: Mapping[str, Any]) -> bool:
+    return str(native.get("ndcg_exp_gain", True)).lower() in ("true", "1")
 
 
 def _range_of(objective: str, native: Mapping[str, Any]) -> tuple[float, float]:
     if objective.startswith("multi:"):
         return 0.0, float(native.get("num_class", 1)) - 1
+    if objective == "rank:ndcg" and _gains_exponentially(native):
+        return 0.0, _MOST_RELEVANT
     return _RANGES.get(objective, (-np.inf, np.inf))
