@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from batchloom.errors import PluginError, nearest
-from batchloom.models.forms import SPELLED
 from batchloom.models.handle import handle_of
 from batchloom.models.late import settled
 
@@ -123,7 +122,7 @@ class CoreLifecycle:
     @hookimpl(trylast=True)
     def train_model(self, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Box:
         """Call the model's train."""
-        return Box((settled(handle_of(model).calls.train(SPELLED, (args, kwargs))),))
+        return Box((settled(handle_of(model).calls.train(args, kwargs)),))
 
     @hookimpl(trylast=True)
     def predict_model(self, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Box:
