@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,6 +71,36 @@ def test_replacing_a_field_checks_the_record_again() -> None:
     assert replace(Named(1), name="there", row=2).row == 2
     with pytest.raises(DefinitionError, match="no name"):
         replace(Named(1), name="")
+    with pytest.raises(TypeError, match=r"^Named\b.*row"):
+        replace(Named(1), nam="there")
+
+
+TYPED = """
+from batchloom.records import Record, replace
+
+class Place(Record):
+    row: int
+
+replace(Place(1), row=2).row + 1
+replace(Place(1), column=2)
+replace(Place(1), row="first")
+"""
+
+
+def test_a_type_checker_knows_what_can_be_replaced() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file=",
+        "--cache-dir",
+        os.devnull,
+        "-c",
+        TYPED,
+    ]
+    said = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    assert [line.partition(" ")[0] for line in said[:-1]] == ["<string>:8:", "<string>:9:"], said
+    assert "column" in said[0] and "row" in said[1]
 
 
 def test_records_are_equal_only_to_themselves_and_can_be_keys() -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from batchloom.expressions import B, C, F, V
     from batchloom.files_index import FilesIndex
     from batchloom.pipeline import Pipeline
+    from batchloom.runtime.keywords import RunKeywords as RunKeywords
+    from batchloom.runtime.keywords import Shuffle as Shuffle
 
 __version__ = "0.1.0"
 
@@ -47,6 +49,8 @@ _MODULES = {
     "F": "expressions",
     "FilesIndex": "files_index",
     "Pipeline": "pipeline",
+    "RunKeywords": "runtime.keywords",  # for annotations
+    "Shuffle": "runtime.keywords",
     "V": "expressions",
 }
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from os import PathLike
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+import batchloom
 from batchloom.batch import Batch, check_component_name, component_names
 from batchloom.columns import Column, as_column
 from batchloom.errors import DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, as_index, parts
-from batchloom.ordering import Positions, Shuffle, blocks_of, make_order
+from batchloom.ordering import Positions, blocks_of, make_order
 from batchloom.portion import Portion
 from batchloom.positions import Numbers, composed, selected, spread
 from batchloom.rows import Rows
-
-if TYPE_CHECKING:
-    from os import PathLike
-    from typing import Self
-
-    from batchloom.block_shuffle import BlockShuffle
-    from batchloom.pipeline import Pipeline
 
 
 class Dataset:
@@ -54,7 +49,7 @@ class Dataset:
     """
 
     # Set by batchloom.pipeline, which is built on this module and imported when it is first needed.
-    pipeline_class: ClassVar[type[Pipeline]]
+    pipeline_class: ClassVar[type[batchloom.Pipeline]]
 
     def __init__(
         self,
@@ -137,11 +132,11 @@ class Dataset:
         return f"<Dataset of {len(self)} items: {names}; {self.batch_class.__name__}>"
 
     @property
-    def p(self) -> Pipeline:
+    def p(self) -> batchloom.Pipeline:
         """A new, empty pipeline over this dataset."""
         return self.pipeline()
 
-    def pipeline(self, config: Mapping[str, Any] | None = None) -> Pipeline:
+    def pipeline(self, config: Mapping[str, Any] | None = None) -> batchloom.Pipeline:
         """Make a new, empty pipeline over this dataset."""
         import batchloom.pipeline  # noqa: F401
 
@@ -162,7 +157,9 @@ class Dataset:
         self.__dict__.pop("_iteration", None)
         return self
 
-    def split(self, shares: float | Sequence[float] = 0.8, shuffle: Shuffle = False) -> Dataset:
+    def split(
+        self, shares: float | Sequence[float] = 0.8, shuffle: batchloom.Shuffle = False
+    ) -> Dataset:
         """Split the items into `train`, `test` and `validation`, datasets of their own.
 
         Parameters
@@ -289,7 +286,7 @@ class Dataset:
         return Portion(Rows.at(self, positions), len(positions)).batch(0)
 
     def _by_blocks(
-        self, shares: float | Sequence[float], blocks: BlockShuffle
+        self, shares: float | Sequence[float], blocks: batchloom.BlockShuffle
     ) -> dict[str, Positions]:
         """Deal out whole blocks; each part keeps its items in order."""
         from batchloom.windows import make_windows

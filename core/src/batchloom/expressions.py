@@ -7,12 +7,10 @@ that one expression can serve many batches at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
+from batchloom.batch import Batch
 from batchloom.errors import DefinitionError, UnknownNameError
-
-if TYPE_CHECKING:
-    from batchloom.batch import Batch
 
 
 class Surroundings(Protocol):

@@ -11,9 +11,10 @@ from typing import Any, Self
 
 import numpy as np
 
+import batchloom
 from batchloom.columns import array_of
 from batchloom.errors import DataError
-from batchloom.ordering import Positions, Shuffle, make_order
+from batchloom.ordering import Positions, make_order
 from batchloom.positions import Numbers, composed, spread
 
 Ids = np.ndarray[Any, Any]
@@ -88,7 +89,7 @@ class DatasetIndex:
         return part
 
     def split_positions(
-        self, shares: float | Sequence[float], shuffle: Shuffle
+        self, shares: float | Sequence[float], shuffle: batchloom.Shuffle
     ) -> dict[str, Positions]:
         """Say which positions go to which part.
 
@@ -126,7 +127,7 @@ class DatasetIndex:
 
 
 def parts(
-    length: int, shares: float | Sequence[float], shuffle: Shuffle
+    length: int, shares: float | Sequence[float], shuffle: batchloom.Shuffle
 ) -> dict[str, Positions | slice]:
     """Say which positions go to which part, as `DatasetIndex.split_positions` does; by slices if in order."""
     order = make_order(length, shuffle)[0].positions(0)

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+import batchloom
 from batchloom.errors import DataError, DefinitionError
 from batchloom.randomness import ORDER, fresh_seed, generator
 from batchloom.records import Record
-
-if TYPE_CHECKING:
-    from batchloom.block_shuffle import BlockShuffle
-
-# In quotes, because numpy.random is only imported where it is needed: it costs as much as this package.
-Shuffle: TypeAlias = (
-    "bool | int | str | BlockShuffle | np.random.Generator | np.random.RandomState"
-    " | Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]"
-)
-"""What ``shuffle=`` takes."""
 
 BLOCKS = "blocks"
 """``shuffle="blocks"`` stands for ``shuffle=BlockShuffle()``."""
@@ -48,7 +39,7 @@ class Order(Record):
     shuffled: bool
     seed: int
     function: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
-    blocks: BlockShuffle | None = None
+    blocks: batchloom.BlockShuffle | None = None
 
     @property
     def is_permuted(self) -> bool:
@@ -69,7 +60,9 @@ class Order(Record):
         return generator(self.seed, ORDER, epoch).permutation(self.length)
 
 
-def make_order(length: int, shuffle: Shuffle, seed: int | None = None) -> tuple[Order, int]:
+def make_order(
+    length: int, shuffle: batchloom.Shuffle, seed: int | None = None
+) -> tuple[Order, int]:
     """Say in which order a run visits its items, and settle the run's seed.
 
     Parameters
@@ -98,7 +91,7 @@ def make_order(length: int, shuffle: Shuffle, seed: int | None = None) -> tuple[
     return Order(length, is_shuffled(shuffle), order_seed, function, blocks_of(shuffle)), run_seed
 
 
-def blocks_of(shuffle: Shuffle) -> BlockShuffle | None:
+def blocks_of(shuffle: batchloom.Shuffle) -> batchloom.BlockShuffle | None:
     """Give the block shuffle that was asked for, if one was."""
     if isinstance(shuffle, (bool, np.bool_, numbers.Integral)):
         return None
@@ -109,7 +102,7 @@ def blocks_of(shuffle: Shuffle) -> BlockShuffle | None:
     return shuffle if isinstance(shuffle, BlockShuffle) else None
 
 
-def is_shuffled(shuffle: Shuffle) -> bool:
+def is_shuffled(shuffle: batchloom.Shuffle) -> bool:
     """Tell whether the items are visited in another order than their own."""
     return bool(shuffle) if isinstance(shuffle, (bool, np.bool_)) else True
 
@@ -143,7 +136,7 @@ def _says_order(shuffle: Any) -> bool:
     return is_generator or blocks_of(shuffle) is not None
 
 
-def _seed_of(shuffle: Shuffle) -> int | None:
+def _seed_of(shuffle: batchloom.Shuffle) -> int | None:
     if isinstance(shuffle, (bool, np.bool_, str)):
         return None
     if isinstance(shuffle, numbers.Integral):

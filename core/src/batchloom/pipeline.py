@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+import batchloom
 from batchloom import checks
 from batchloom.batch import Batch
 from batchloom.building import Builder
@@ -16,14 +18,10 @@ from batchloom.errors import DefinitionError, TemplateError, UnknownArgumentErro
 from batchloom.records import replace
 from batchloom.runtime.options import RunOptions
 from batchloom.runtime.state import Failure
+from batchloom.variables import Variables
 
 if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import Unpack
-
-    from batchloom.runtime.keywords import RunKeywords
     from batchloom.runtime.run import Run
-    from batchloom.variables import Variables
 
 
 class Pipeline(Builder):
@@ -57,7 +55,11 @@ class Pipeline(Builder):
     # Running
 
     def run(
-        self, batch_size: int | None = None, *, lazy: bool = False, **options: Unpack[RunKeywords]
+        self,
+        batch_size: int | None = None,
+        *,
+        lazy: bool = False,
+        **options: Unpack[batchloom.RunKeywords],
     ) -> Pipeline:
         """Run over the whole dataset.
 
@@ -132,7 +134,9 @@ class Pipeline(Builder):
         self._begun(chosen, shown=False).do()
         return self
 
-    def resume(self, folder: str | Path, **options: Unpack[RunKeywords]) -> Pipeline:
+    def resume(
+        self, folder: str | PathLike[str], **options: Unpack[batchloom.RunKeywords]
+    ) -> Pipeline:
         """Go on with a run from its newest checkpoint, to its end.
 
         Parameters
@@ -164,12 +168,14 @@ class Pipeline(Builder):
         return self.run(**{**kept, **options, "checkpoint": folder})
 
     def gen_batch(
-        self, batch_size: int | None = None, **options: Unpack[RunKeywords]
+        self, batch_size: int | None = None, **options: Unpack[batchloom.RunKeywords]
     ) -> Iterator[Batch]:
         """Iterate over the batches, each with all steps done; the parameters are those of `run`."""
         return self._begun(self._options(batch_size, options, "gen_batch")).batches()
 
-    def next_batch(self, batch_size: int | None = None, **options: Unpack[RunKeywords]) -> Batch:
+    def next_batch(
+        self, batch_size: int | None = None, **options: Unpack[batchloom.RunKeywords]
+    ) -> Batch:
         """Give the next batch, from one call to the next; the parameters are those of `run`.
 
         Raises
@@ -248,7 +254,7 @@ class Pipeline(Builder):
         """
         return self._state.handle(name).model
 
-    def save_model(self, name: str, path: str | Path, **kwargs: Any) -> None:
+    def save_model(self, name: str, path: str | PathLike[str], **kwargs: Any) -> None:
         """Save a model, now, into one file.
 
         Parameters

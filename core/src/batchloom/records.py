@@ -7,9 +7,7 @@ tenth of one for each class, which for the thirty of a first run is a fifth of w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NoReturn, TypeVar, dataclass_transform
-
-Kind = TypeVar("Kind", bound="Record")
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, dataclass_transform
 
 MISSING: Any = object()
 
@@ -103,10 +101,14 @@ def fields(record: Record | type[Record]) -> Mapping[str, Field]:
     return _find_fields(kind) if found is None else found  # of most kinds a run makes no record
 
 
-def replace(record: Kind, **changes: Any) -> Kind:
-    """Make a record like another one but for some fields, and check it like any other."""
-    kept = {name: record.__dict__[name] for name in fields(record)}
-    return type(record)(**kept | changes)
+if TYPE_CHECKING:
+    from dataclasses import replace as replace  # whose keywords type checkers know from the fields
+else:
+
+    def replace(record: Record, **changes: Any) -> Record:
+        """Make a record like another one but for some fields, and check it like any other."""
+        kept = {name: record.__dict__[name] for name in fields(record)}
+        return type(record)(**kept | changes)
 
 
 def _find_fields(kind: type[Record]) -> Mapping[str, Field]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchloom.models.base import BaseModel
+    from batchloom.models.handle import ModelHandle as ModelHandle
     from batchloom.models.hooks import hookimpl, hookspec
     from batchloom.models.late import LateOutput
     from batchloom.models.lifecycle import register_plugin, unregister_plugin
@@ -45,6 +46,7 @@ _MODULES = {
     "BaseModel": "base",
     "LateOutput": "late",
     "Model": "protocol",
+    "ModelHandle": "handle",  # for annotations
     "PipelineRun": "runs",
     "RunInfo": "protocol",
     "get_model_class": "registry",

@@ -6,16 +6,12 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
+import batchloom.models
+from batchloom.batch import Batch
 from batchloom.errors import ModelProtocolError
 from batchloom.models.late import settled
-
-if TYPE_CHECKING:
-    from batchloom.batch import Batch
-    from batchloom.models.handle import ModelHandle
-    from batchloom.models.protocol import RunInfo
-    from batchloom.pipeline import Pipeline
 
 
 class BaseModel:
@@ -84,7 +80,7 @@ class BaseModel:
     name: str
     seed: int | None = None
     stop_training: bool = False
-    _handle: ModelHandle | None = None
+    _handle: batchloom.models.ModelHandle | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -102,7 +98,7 @@ class BaseModel:
     def build(
         self,
         *args: Any,
-        pipeline: Pipeline | None = None,
+        pipeline: batchloom.Pipeline | None = None,
         batch: Batch | None = None,
         **kwargs: Any,
     ) -> None:
@@ -150,7 +146,7 @@ class BaseModel:
     def _build(
         self,
         *args: Any,
-        pipeline: Pipeline | None = None,
+        pipeline: batchloom.Pipeline | None = None,
         batch: Batch | None = None,
         **kwargs: Any,
     ) -> None:
@@ -178,7 +174,7 @@ class BaseModel:
         """Write the model's files into an empty directory: override."""
         self._lacks("_save")
 
-    def _begin_run(self, run: RunInfo) -> None:
+    def _begin_run(self, run: batchloom.models.RunInfo) -> None:
         """Prepare for a run: called once per run, before the first train of that run."""
 
     def _end_epoch(self, epoch: int, last: bool) -> Any:
@@ -206,7 +202,7 @@ class BaseModel:
         """
         self._save(path)
 
-    def _load_checkpoint(self, path: Path, run: RunInfo | None) -> None:
+    def _load_checkpoint(self, path: Path, run: batchloom.models.RunInfo | None) -> None:
         """Read what `_save_checkpoint` wrote, and go on.
 
         The model was made as its definition says, and built unless it is one that is loaded instead
@@ -267,7 +263,7 @@ class BaseModel:
         """Call a function with the model's lock held alone, for work that no operation asked for."""
         return self._live().alone(do, *args)
 
-    def _live(self) -> ModelHandle:
+    def _live(self) -> batchloom.models.ModelHandle:
         from batchloom.models.handle import handle_of
 
         return handle_of(self)

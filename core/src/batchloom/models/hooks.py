@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pluggy
 
+from batchloom.batch import Batch
 from batchloom.errors import PluginError, nearest
 from batchloom.models.handle import handle_of
 from batchloom.models.late import settled
-
-if TYPE_CHECKING:
-    from batchloom.batch import Batch
-    from batchloom.models.runs import PipelineRun
+from batchloom.models.runs import PipelineRun
 
 PROJECT = "batchloom"
 CORE = "batchloom"  # what core's own implementation is registered as

@@ -6,14 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from batchloom.batch import Batch
+from batchloom.dataset import Dataset
 from batchloom.errors import ModelProtocolError, UnknownArgumentError
-
-if TYPE_CHECKING:
-    from batchloom.batch import Batch
-    from batchloom.dataset import Dataset
-    from batchloom.ordering import Positions
+from batchloom.ordering import Positions
 
 METHODS = ("build", "load", "train", "predict", "save")
 

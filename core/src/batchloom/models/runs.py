@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+import batchloom.models
+from batchloom.dataset import Dataset
 from batchloom.records import Record, field
-
-if TYPE_CHECKING:
-    from batchloom.dataset import Dataset
-    from batchloom.models.handle import ModelHandle
-
 
 Result = TypeVar("Result")
 
@@ -42,7 +39,9 @@ class PipelineRun(Record):
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     models: tuple[str, ...] = ()
-    begin_model: Callable[[ModelHandle], None] | None = field(default=None, repr=False)
+    begin_model: Callable[[batchloom.models.ModelHandle], None] | None = field(
+        default=None, repr=False
+    )
 
 
 _current: ContextVar[PipelineRun | None] = ContextVar("batchloom_run", default=None)

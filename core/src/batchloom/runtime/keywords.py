@@ -1,13 +1,22 @@
-"""What a run can be given by keyword, for type checkers: imported by nothing that runs."""
+"""What a run can be given by keyword, for annotations: imported by who reads them, and nothing that runs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import timedelta
 from os import PathLike
-from typing import TypedDict
+from typing import Any, TypeAlias, TypedDict
 
-from batchloom.ordering import Shuffle
+import numpy as np
+
+from batchloom.block_shuffle import BlockShuffle
+
+Shuffle: TypeAlias = (
+    bool | int | str | BlockShuffle | np.random.Generator | np.random.RandomState
+    | Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+)  # fmt: skip
+"""What ``shuffle=`` takes."""
 
 
 class RunKeywords(TypedDict, total=False):

@@ -6,8 +6,9 @@ import numbers
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import batchloom
 from batchloom.errors import DefinitionError, UnknownArgumentError, nearest
-from batchloom.ordering import Shuffle, check_seed, check_shuffle
+from batchloom.ordering import check_seed, check_shuffle
 from batchloom.records import Record, fields, replace
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class RunOptions(Record):
     """How a pipeline is run; see `Pipeline.run`."""
 
     batch_size: int
-    shuffle: Shuffle = False
+    shuffle: batchloom.Shuffle = False
     n_epochs: int | None = 1
     drop_last: bool = False
     prefetch: int = 0
