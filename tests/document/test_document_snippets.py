@@ -1,12 +1,13 @@
 """The snippets of the user's document on models, word for word but for typos, with real models behind them.
 
-What the document leaves out (``...``, the data, the actions) is completed here. The snippets that need
-TensorFlow are in test_document_snippets_tf.py.
+What the document leaves out (``...``, the data, the actions) is completed here. The snippets that are
+written for TensorFlow are in test_document_snippets_tf.py.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,27 @@ def test_training_a_model(my_dataset: Dataset) -> None:
     assert accuracy(full_workflow, "my_model", my_dataset) > 0.93
 
 
-def test_training_two_models_into_variables(my_dataset: Dataset) -> None:
+NETWORK = {
+    "layers": [
+        {"class_name": "Dense", "config": {"units": 32, "activation": "relu"}},
+        {"class_name": "Dense", "config": {"units": 10, "activation": "softmax"}},
+    ],
+    "loss": "sparse_categorical_crossentropy",
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+}
+
+
+@pytest.mark.parametrize(
+    ("AnotherModel", "another_config"),
+    [
+        pytest.param(AnotherModel, another_config, id="sklearn"),
+        pytest.param("tf/Sequential", NETWORK, id="tf", marks=pytest.mark.tf),
+    ],
+)
+def test_training_two_models_into_variables(
+    my_dataset: Dataset, AnotherModel: Any, another_config: dict[str, Any]
+) -> None:
     full_workflow = (
         my_dataset.p.init_model("static", MyModel, "my_model", my_config)
         .init_model("dynamic", AnotherModel, "another_model", another_config)

@@ -16,39 +16,6 @@ pytestmark = pytest.mark.tf
 BATCH_SIZE = 64
 
 
-def test_fetches_and_feed_dict(my_dataset: Dataset) -> None:
-    another_config = {
-        "layers": [
-            {"class_name": "Dense", "config": {"units": 32, "activation": "relu"}},
-            {"class_name": "Dense", "config": {"units": 10, "activation": "softmax"}},
-        ],
-        "loss": "sparse_categorical_crossentropy",
-        "optimizer": "adam",
-        "learning_rate": 0.01,
-    }
-    full_workflow = (
-        my_dataset.p.init_model("static", "sklearn/SGDClassifier", "my_model", {"loss": "log_loss"})
-        .init_model("dynamic", "tf/Sequential", "another_model", another_config)
-        .init_variable("current_accuracy", 0)
-        .init_variable("loss_history", init_on_each_run=list)
-        .normalize()
-        .train_model(
-            "my_model", output="accuracy", x="images", y="labels", save_to="current_accuracy"
-        )
-        .train_model(
-            "another_model",
-            fetches="loss",
-            feed_dict={"x": "images", "y": "labels"},
-            append_to="loss_history",
-        )
-    )
-    full_workflow.run(BATCH_SIZE, shuffle=1, n_epochs=3, drop_last=True)
-    assert full_workflow.get_variable("current_accuracy") > 0.8
-    losses = full_workflow.get_variable("loss_history")
-    assert len(losses) == 3 * (1797 // BATCH_SIZE)
-    assert losses[-1] < 0.5 < losses[0]
-
-
 class Pictures(Batch):
     components = "images", "labels"
 

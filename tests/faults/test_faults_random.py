@@ -6,28 +6,21 @@ prepared ahead, and afterwards both hold the same, to the bit, and nothing is le
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import copy
-import gc
-import io
 import os
 import pickle
 import signal
 import sys
 import tempfile
-import threading
 import time
-import warnings
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from inspect import CO_GENERATOR
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import pytest
+from ctrl_c import Moment, Signal, interrupted
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -38,22 +31,14 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from prefetch_steps import batch_content, frozen
-from random_pipelines import Recipe, Source, nests, options, recipes, shuffles, with_step
+from left_behind import assert_free, assert_nothing_left, resources
+from random_pipelines import Recipe, Source, nests, options, recipes, with_step
+from told_runs import outcome, printed, state, stream
 
 from batchloom import Pipeline
-from batchloom.models.handle import handle_of
-from batchloom.models.runs import current_run
 
 WARNINGS = ("ignore::UserWarning",)
 FIXED_SEED = 20261122
-SPARED = (threading.__file__, concurrent.futures.__path__[0])
-GRACE = 5.0  # seconds that threads may take to end on a busy machine
-
-
-class BodyError(Exception):
-    """Raised in the body of a loop over batches."""
-
 
 ways = st.fixed_dictionaries(
     {
@@ -80,60 +65,6 @@ def pickled(p: Pipeline) -> Pipeline:
     p.failures.clear()
     copied: Pipeline = pickle.loads(pickle.dumps(p))
     return copied
-
-
-class Signal:
-    """Ctrl-C after some time, which also ends a wait."""
-
-    def __init__(self, whole: Moment, part: float) -> None:
-        ident = threading.main_thread().ident
-        signalled = signal.pthread_kill, (ident, signal.SIGINT)
-        self.timer = threading.Timer(whole.seconds * part, *signalled)
-
-    def __enter__(self) -> None:
-        self.timer.start()
-
-    def __exit__(self, *exc: object) -> None:
-        """Wait for the signal, so that it does not come later."""
-        while self.timer.is_alive():
-            try:
-                self.timer.join()
-            except KeyboardInterrupt:
-                pass
-
-
-class Moment:
-    """Ctrl-C at one of the places where Python looks for signals: function calls, and returns from C.
-
-    The standard library's threads and executors are left alone: their conditions are let go of by Python
-    code, which Ctrl-C can keep from doing so, for good.
-    """
-
-    seconds = 0.0
-
-    def __init__(self, whole: Moment | None, part: float = 0.0) -> None:
-        self.count = 0
-        self.last = -1 if whole is None else int(whole.count * part)
-
-    def __enter__(self) -> Moment:
-        sys.setprofile(self.look)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        sys.setprofile(None)
-
-    def look(self, frame: Any, event: str, argument: Any) -> None:
-        if event == "c_return":
-            interrupted = frame
-        # A generator would be over without its finally, which a real signal does not do.
-        elif event == "call" and not frame.f_code.co_flags & CO_GENERATOR:
-            interrupted = frame.f_back
-        else:
-            return
-        if interrupted is not None and not interrupted.f_code.co_filename.startswith(SPARED):
-            self.count += 1
-            if self.count == self.last:
-                raise KeyboardInterrupt
 
 
 class Twins(RuleBasedStateMachine):
@@ -274,181 +205,11 @@ class Twins(RuleBasedStateMachine):
             yield {"prefetch": way["prefetch"]}
 
 
-def outcome(p: Pipeline, ending: tuple[str, int], body: str, **run: Any) -> dict[str, Any]:
-    """Run a pipeline to an ending, and give all that came out of it but what the pipeline holds."""
-    how, last = ending
-    given: list[Any] = []
-    ended = None
-    run["shuffle"] = shuffles(run["shuffle"])
-    with warnings.catch_warnings(record=True) as said, printed() as text:
-        warnings.simplefilter("always")
-        try:
-            batches = p.gen_batch(**run)
-            for batch in batches:
-                given.append(content(batch))
-                if how != "whole" and len(given) > last:
-                    if how == "raise":
-                        raise BodyError
-                    break
-                in_body(body, p, batch)
-            if how == "close":
-                batches.close()  # type: ignore[attr-defined]
-        except BaseException as exc:
-            ended = told(exc)
-        batches = None  # type: ignore[assignment]
-    return {
-        "batches": given,
-        "ended": ended,
-        "failures": [
-            (each.epoch, each.number, frozen(each.indices), each.step, told(each.exception))
-            for each in p.failures
-        ],
-        "printed": text.getvalue(),
-        "said": sorted({str(each.message) for each in said}),
-        "seed": p.seed,
-    }
-
-
-def stream(p: Pipeline, **run: Any) -> Iterator[Any]:
-    """Give what comes out of a run, one by one."""
-    run["shuffle"] = shuffles(run["shuffle"])
-    batches = p.gen_batch(**run)
-    try:
-        while True:
-            try:
-                batch = next(batches, None)
-            except BaseException as exc:
-                yield "ended", told(exc)
-                return
-            if batch is None:
-                return
-            yield content(batch)
-    finally:
-        batches.close()  # type: ignore[attr-defined]
-
-
-@contextlib.contextmanager
-def printed() -> Iterator[io.StringIO]:
-    with contextlib.redirect_stdout(io.StringIO()) as text:
-        yield text
-
-
-def in_body(body: str, p: Pipeline, batch: Any) -> None:
-    """What a user may do with a batch in the loop."""
-    if body == "write":
-        p.variables["n"] += 1
-        p.variables["m"] = float(batch.number)
-    elif body == "train" and batch.size:
-        p.models["shared"].train(x=batch.x)
-
-
-def content(batch: Any) -> Any:
-    return *batch_content(batch), repr(batch.random.bit_generator.state)
-
-
-def told(exc: BaseException) -> Any:
-    """An exception as it can be compared; of a type that cannot be pickled, as a worker says it."""
-    name, text = type(exc).__name__, str(exc)
-    if name in ("OwnError", "UnpicklableError"):
-        name, text = "WorkerError", f"prefetch_steps.{name}: {text}"
-    notes = [
-        each
-        for each in getattr(exc, "__notes__", ())
-        if not each.startswith(("in a worker process", "its own type cannot be pickled"))
-    ]
-    return name, text, notes
-
-
-def state(p: Pipeline) -> dict[str, Any]:
-    """All that a pipeline holds."""
-    held = {f"variable {name}": frozen(each) for name, each in p.variables.items()}
-    for name, model in p.models.items():
-        stopped = getattr(model, "stop_training", False)
-        held[f"model {name}"] = frozen(model.memory), stopped
-    return held
-
-
 def assert_equal(found: dict[str, Any], expected: dict[str, Any], but: Any = ()) -> None:
     assert list(found) == list(expected)
     for name, each in expected.items():
         if name not in but:
             assert found[name] == each, name
-
-
-def interrupted(p: Pipeline, given: list[Any], ctrl_c: Any, **run: Any) -> None:
-    """Run until the end, or until Ctrl-C comes."""
-    run["shuffle"] = shuffles(run["shuffle"])
-    with warnings.catch_warnings(), printed(), lost_ctrl_c():
-        warnings.simplefilter("ignore")
-        try:
-            with ctrl_c:
-                for batch in p.gen_batch(**run):
-                    given.append(content(batch))
-        except (Exception, GeneratorExit, SystemExit, KeyboardInterrupt):
-            pass
-
-
-@contextlib.contextmanager
-def lost_ctrl_c() -> Iterator[None]:
-    """Forget Ctrl-C that comes in a callback of a weak reference, where it is lost, as anywhere in Python.
-
-    Who reports it keeps its traceback, with all that the run had in its hands.
-    """
-    before = sys.unraisablehook
-
-    def report(lost: Any) -> None:
-        if lost.exc_type is not KeyboardInterrupt:
-            before(lost)
-
-    sys.unraisablehook = report
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
-
-
-def resources() -> dict[str, Any]:
-    temporary = os.listdir(tempfile.gettempdir())
-    return {
-        # One that Ctrl-C kept from being started stays in the list for good.
-        "threads": {each.name for each in threading.enumerate() if each.is_alive()},
-        "open files": Counter(open_files()),
-        "temporary files": {each for each in temporary if each.startswith("batchloom")},
-    }
-
-
-def open_files() -> Iterator[str]:
-    for each in Path("/proc/self/fd").iterdir() if sys.platform == "linux" else ():
-        with contextlib.suppress(OSError):  # the listing's own
-            yield os.readlink(each)
-
-
-def assert_nothing_left(before: dict[str, Any], but: str = "\0") -> None:
-    deadline = time.monotonic() + GRACE
-    while left := [
-        each for name, now in resources().items() for each in now - before[name] if but not in each
-    ]:
-        assert time.monotonic() < deadline, f"left behind: {left}"
-        gc.collect()
-        time.sleep(0.002)
-
-
-def assert_free(p: Pipeline) -> None:
-    """Any other thread can write to every model and variable, and this one is in no run any more."""
-    assert current_run() is None
-
-    def write() -> None:
-        for each in p.models.values():
-            handle_of(each).lock.alone(max, 1, 2)
-        for name in p.variables:
-            p.variables.change(name, lambda value: value)
-        free.append(True)
-
-    free: list[bool] = []
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
-    thread.join(GRACE)
-    assert free, "a lock is held"
 
 
 @pytest.fixture(scope="module")
