@@ -329,8 +329,13 @@ def _not_found(name: str) -> ModelNotFoundError:
     owners = sorted({each.owner for each in installed.entries(GROUP, namespace)})
     return ModelNotFoundError(
         f"unknown model {name!r}{nearest(name, known) or '.'} "
-        f"{', '.join(owners) or 'This process'} has {len(known)} under {namespace}/; the command "
-        f"`batchloom models {namespace}` lists them"
+        f"{', '.join(owners) or 'This process'} has {len(known)} under {namespace}/; "
+        + (
+            f"the command `batchloom models {namespace}`"
+            if owners
+            else f"list_models({namespace!r})"
+        )
+        + " lists them"
     )
 
 
