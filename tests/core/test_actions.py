@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,14 @@ class Items(Batch):
     @action
     def forgets(self) -> None:
         self.x = self.x + 1
+
+    @action
+    async def waits(self) -> Items:
+        return self
+
+    @action
+    def yields(self) -> Iterator[Items]:
+        yield self
 
     @action
     def returns_data(self) -> np.ndarray:
@@ -169,6 +178,10 @@ def test_an_action_that_returns_no_batch_is_named(prefetch: int) -> None:
         dataset().p.forgets().scale().run(2, prefetch=prefetch)
     with pytest.raises(ActionError, match=r"'returns_data' of Items returned ndarray"):
         dataset().p.returns_data().run(2, prefetch=prefetch)
+    with pytest.raises(ActionError, match=r"'waits' of Items returned coroutine.*asyncio\.run"):
+        dataset().p.waits().run(2, prefetch=prefetch)
+    with pytest.raises(ActionError, match=r"'yields' of Items returned generator.*without yield"):
+        dataset().p.yields().run(2, prefetch=prefetch)
 
 
 def test_wrong_arguments_of_an_action_are_pythons_own_error_with_the_step() -> None:
@@ -255,3 +268,16 @@ def test_writing_to_batches_in_the_loop_disturbs_no_later_one(prefetch: int) -> 
         expected = 2.0 * batch.indices
         assert batch.x.tolist() == expected.tolist()
         batch.x = np.zeros(1)  # its own business: no step comes after
+
+
+def test_an_action_that_a_pipeline_would_take_for_its_own_method_is_refused() -> None:
+    class Taken(Batch):
+        @action
+        def reset(self) -> Taken:
+            return self
+
+    taken = Dataset(batch_class=Taken, data={"x": np.arange(3)})
+    with pytest.raises(DefinitionError, match="action 'reset' of Taken could never be a step"):
+        taken.p.reset()
+    with pytest.raises(DefinitionError, match="another name"):
+        taken >> Pipeline()

@@ -224,6 +224,48 @@ def test_load_reads_files_by_their_extensions(tmp_path: Path) -> None:
     assert batch.y.tolist() == [97, 98]
 
 
+def test_bytes_of_files_are_all_there(tmp_path: Path) -> None:
+    whole = {"a.bin": bytes(3), "b.bin": b"one\0", "c.bin": b""}
+    for name, content in whole.items():
+        (tmp_path / name).write_bytes(content)
+    loaded = Dataset(FilesIndex(tmp_path / "*.bin")).p.load(components="t", fmt="bytes").rebatch(3)
+    assert next(loaded.gen_batch(2)).t.tolist() == [*whole.values()]
+
+
+def test_the_file_or_item_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", Y)
+    (tmp_path / "b.npy").write_bytes(b"no array")
+    with pytest.raises(ValueError) as caught:
+        Dataset(FilesIndex(tmp_path / "*.npy")).p.load(components="x").run(2)
+    assert any(str(tmp_path / "b.npy") in note for note in caught.value.__notes__)
+    with pytest.raises(KeyError) as missing:
+        Dataset(["a", "b"]).p.load({"a": 1}.__getitem__, "x").run(2)
+    assert "load: while reading 'b'" in missing.value.__notes__
+
+
+@pytest.mark.parametrize("n", [8, 12])
+def test_what_is_loaded_or_written_beside_the_data_has_its_rows(n: int) -> None:
+    part = Dataset(data={"y": Y}).split(0.8, shuffle=1).train
+    target = np.zeros(n)
+    with pytest.raises(DataError, match=f"'z' has {n} rows, but the data .* 10: .*part"):
+        part.p.load({"z": target}).run(4)
+    with pytest.raises(DataError, match=f"dump: 'y' has {n} rows"):
+        part.p.dump({"y": target}).run(4)
+    assert not target.any()
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [(["a/b", "c"], "'a/b' cannot be the name of a file"), ([1, "1"], "the id 1, and one file")],
+)
+def test_items_that_cannot_have_a_file_each_are_refused(
+    tmp_path: Path, ids: list[object], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        Dataset(index=ids, data={"y": Y[:2]}).p.dump(tmp_path / "items").run(2)
+    assert not (tmp_path / "items").exists()
+
+
 @pytest.mark.parametrize("prefetch", [0, 4])
 @pytest.mark.parametrize("shuffle", [False, 2])
 def test_dump_writes_each_row_to_its_place(tmp_path: Path, prefetch: int, shuffle: int) -> None:
@@ -254,6 +296,11 @@ def test_apply_puts_results_into_components() -> None:
     assert batch.more.tolist() == (X[:4] * 3).tolist()
     with pytest.raises(ActionError, match="returned 1 values for 2 components"):
         Dataset(data={"y": Y}).p.apply(lambda y: (y,), "y", ["a", "b"]).run(4)
+
+
+def test_apply_takes_no_function_that_returns_nothing() -> None:
+    with pytest.raises(ActionError, match="returned None for component 'y'.*in place"):
+        Dataset(data={"y": Y}).p.apply(lambda y: y.sort(), "y").run(4)
 
 
 def test_outside_of_a_pipeline_there_are_no_models() -> None:

@@ -165,6 +165,22 @@ def test_strings_keep_their_lengths_across_batches() -> None:
     assert next(pipeline.gen_batch(1)).x.tolist() == words
 
 
+@pytest.mark.parametrize(
+    "given", [[b"a\0", b"\0\0", b"b"], ["a\0", "b", "c"], [2**63, -1, 2**63 + 1]]
+)
+def test_what_numpy_would_change_to_make_it_fit_stays_as_it_is(given: list[Any]) -> None:
+    """NumPy cuts zeros off the ends of strings, and makes floats of ints that no dtype holds."""
+    pipeline = Dataset(data={"x": given}).p.apply(list, "x").rebatch(3)
+    assert next(pipeline.gen_batch(2)).x.tolist() == given
+    assert Dataset(index=given, data={"x": given}).index.ids.tolist() == given
+
+
+def test_columns_of_one_name_are_refused() -> None:
+    pd = pytest.importorskip("pandas")
+    with pytest.raises(DataError, match="more than one column 'a'"):
+        Dataset(data=pd.DataFrame([[1, 2]], columns=["a", "a"]))
+
+
 @pytest.mark.parametrize("copy", [True, False])
 def test_memory_maps_are_read_like_arrays(tmp_path: Path, copy: bool) -> None:
     np.save(tmp_path / "grid.npy", GRID)

@@ -173,6 +173,16 @@ def test_a_subset_knows_the_paths_of_its_own(folder: Path) -> None:
         part.path("a.npy")
 
 
+def test_no_path_is_left_out_because_it_is_not_there_or_looks_like_a_pattern(folder: Path) -> None:
+    (folder / "a[1].npy").write_bytes(b"")
+    index = FilesIndex([folder / "a[1].npy", folder / "b.npy", folder / "*.png"])
+    assert index.ids.tolist() == ["a[1].npy", "b.npy"]
+    with pytest.raises(DataError, match=r"no file matches .*gone\.npy$"):
+        FilesIndex([folder / "b.npy", folder / "gone.npy"])
+    with pytest.raises(DataError, match=r"no file matches .*sub$"):
+        FilesIndex([folder / "b.npy", folder / "sub"])
+
+
 def test_a_pattern_without_files_is_refused(folder: Path) -> None:
     with pytest.raises(DataError, match=r"no file matches .*\.png"):
         FilesIndex(folder / "*.png")

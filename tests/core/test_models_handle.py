@@ -194,6 +194,7 @@ def test_build_false_and_load() -> None:
         ({"load": "yes"}, "'load' must be True or False, not 'yes'"),
         ({"build": 1}, "'build' must be True or False, not 1"),
         (["a"], "must be a mapping such as a dict, not list"),
+        ({1: "a"}, "keys that are strings, not 1"),
     ],
 )
 def test_configs_that_contradict(config, message) -> None:

@@ -104,7 +104,9 @@ def test_names_of_this_process(install) -> None:
     for wrong in ("", "my/*", "my/", 3):
         with pytest.raises(DefinitionError):
             register(wrong, Mine)
-    with pytest.raises(ModelNotFoundError, match=r"'my/Nett': did you mean 'my/Net'"):
+    with pytest.raises(
+        ModelNotFoundError, match=r"'my/Nett': did you mean 'my/Net'.*list_models\('my'\)"
+    ):
         get_model_class("my/Nett")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
-from batchloom import B, Batch, Dataset, F, Pipeline, V, action
+from batchloom import B, Batch, C, Dataset, F, Pipeline, V, action
 from batchloom.errors import DefinitionError, UnknownArgumentError, UnknownVariableError
 
 
@@ -94,11 +95,31 @@ def test_several_are_declared_at_once() -> None:
         ({"name": ""}, "name is a string"),
         ({"name": "v", "init": 5}, "default="),
         ({"name": "v", "init": list, "default": 1}, "both"),
+        ({"name": "v", "default": V.other}, r"'v' cannot begin with V.*set_variable\('v', V"),
+        ({"name": "v", "init_on_each_run": C.lr}, "'v' cannot begin with C"),
     ],
 )
 def test_what_makes_no_variable_is_refused(arguments: dict, said: str) -> None:
     with pytest.raises(DefinitionError, match=said):
         Pipeline().init_variable(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"init": lambda: 1 / 0}, ZeroDivisionError, "makes"),
+        ({"init_on_each_run": lambda: 1 / 0}, ZeroDivisionError, "makes"),
+        ({"default": threading.Lock()}, TypeError, "a deep copy of: a function makes it anew"),
+        ({"init_on_each_run": (each for each in ())}, TypeError, "a deep copy of"),
+    ],
+)
+def test_a_value_that_cannot_be_made_is_said_with_its_variable(
+    options: dict, error: type[Exception], said: str
+) -> None:
+    counting = pipeline().init_variable("n", 0).init_variable("v", **options).inc_variable("n")
+    with pytest.raises(error) as caught:
+        counting.run(2)
+    assert said in "".join(caught.value.__notes__) and "'v'" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize("prefetch", [0, 4])

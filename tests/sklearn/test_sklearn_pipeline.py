@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,6 +153,16 @@ def test_save_and_load(images, tmp_path):
     )
     asked = (asking << images.test).run(50, prefetch=2)
     np.testing.assert_array_equal(np.concatenate(asked.get_variable("answers")), expected)
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+def test_a_pipeline_of_an_object_is_pickled_and_goes_on_to_the_bit(images, mode):
+    pipeline = images.train.p.init_model(mode, SGDClassifier(random_state=0), "clf")
+    pipeline = pipeline.train_model("clf", x="images", y="labels").run(64, shuffle=1)
+    again = pickle.loads(pickle.dumps(pipeline))
+    ours, theirs = [each.run(64, shuffle=2).get_model_by_name("clf") for each in (pipeline, again)]
+    assert type(ours) is type(theirs) and ours is not theirs
+    np.testing.assert_array_equal(ours.estimator.coef_, theirs.estimator.coef_)
 
 
 def test_labels_that_an_action_makes_need_classes(images):

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import SVC
 
-from batchloom.errors import ModelInputError, UnknownArgumentError
+from batchloom.errors import ModelInputError, UnknownArgumentError, UnknownNameError
 
 NAIVE_BAYES = ["BernoulliNB", "CategoricalNB", "ComplementNB", "GaussianNB", "MultinomialNB"]
 
@@ -287,3 +287,20 @@ def test_what_partial_fit_takes_and_the_config_has_here(drive, iris):
     handle = drive.make("sklearn/SGDClassifier")
     with pytest.raises(UnknownArgumentError, match=r"config=\{'classes': \.\.\.\}"):
         handle.train((), {"x": iris[0], "y": iris[1], "classes": [0, 1, 2]})
+
+
+@pytest.mark.parametrize("weight", [2.0, np.float32(2), np.array(2.0)])
+def test_one_weight_for_all_rows_is_refused(drive, iris, weight):
+    handle = drive.make("sklearn/SGDClassifier", {"classes": [0, 1, 2]})
+    with pytest.raises(ModelInputError, match="sample_weight is .*one for each row"):
+        handle.train((), {"x": iris[0], "y": iris[1], "sample_weight": weight})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("KernelDensity", "output="), ("NearestNeighbors", "methods of its own")]
+)
+def test_what_has_nothing_to_predict_says_what_it_has(drive, iris, name, said):
+    handle = drive.make(f"sklearn/{name}")
+    drive.train(handle, iris[0])
+    with pytest.raises(UnknownNameError, match=said):
+        drive.predict(handle, iris[0])

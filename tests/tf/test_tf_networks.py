@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from batchloom import Dataset
+from batchloom.errors import ModelConfigError
 from batchloom.models import RunInfo
 
 pytestmark = pytest.mark.tf
@@ -201,6 +202,35 @@ def test_layer_objects_bring_their_weights(drive, keras):
     copy = drive("tf/Sequential", {"layers": layers}).predict(x=np.ones((2, 4)), output="re_lu")
     expected = np.maximum(dense.kernel.numpy().sum(0), 0)
     np.testing.assert_allclose(copy[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("given", ["layers", "network"])
+def test_preprocessing_layers_bring_what_they_learned(drive, keras, batches, given):
+    x = batches[0][0][:, 20:24]
+    statistics = keras.layers.Normalization()
+    statistics.adapt(x * 3 + 2)
+
+    def copied(layer, array):
+        layers = [keras.Input(array.shape[1:], dtype=array.dtype.name), layer]
+        if given == "layers":
+            return drive("tf/Sequential", {"layers": layers}).predict(x=array)
+        return drive(keras.Sequential([keras.Sequential(layers)])).predict(x=array)
+
+    assert np.array_equal(copied(statistics, x), statistics(x))
+    numbers = np.array([[70], [7], [70], [8]])
+    places = keras.layers.IntegerLookup()
+    places.adapt(numbers)
+    assert np.array_equal(copied(places, numbers), places(numbers))
+
+
+def test_a_vocabulary_is_brought_and_its_lack_is_named(drive, keras):
+    texts = np.array(["red fish", "blue fish", "one fish", "two"])
+    words = keras.layers.TextVectorization(max_tokens=10, output_sequence_length=2)
+    config = {"layers": [words]}
+    with pytest.raises(ModelConfigError, match="has no vocabulary yet: call its adapt"):
+        drive("tf/Sequential", config).predict(x=texts)
+    words.adapt(texts)
+    assert np.array_equal(drive("tf/Sequential", config).predict(x=texts), words(texts))
 
 
 @pytest.mark.parametrize(

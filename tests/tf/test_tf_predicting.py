@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+
+from batchloom.errors import ModelConfigError, ModelInputError
 
 pytestmark = pytest.mark.tf
 
@@ -128,3 +131,31 @@ def test_eight_threads_predict_the_same_from_the_first_call_on(drive, chain, dig
         for part, several in zip(parts, found, strict=True):
             for each in several:
                 np.testing.assert_array_equal(each, cold.predict(x=part))
+
+
+def test_a_predict_step_of_ones_own_is_refused_rather_than_ignored(drive, keras, batches):
+    class Doubling(keras.Sequential):
+        def predict_step(self, data):
+            return 2 * self(data)
+
+    network = Doubling([keras.Input((64,)), keras.layers.Dense(1)])
+    with pytest.raises(ModelConfigError, match="overrides predict_step.*Put what it does into"):
+        drive(network, dynamic=False).predict(x=batches[0][0])
+
+
+def test_states_that_are_carried_over_are_left_as_training_left_them(drive, keras):
+    layers = [keras.Input(batch_shape=(4, 3, 2)), keras.layers.LSTM(1, stateful=True)]
+    network = keras.Sequential(layers)
+    network.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(8, 3, 2))
+    driven = drive(network, dynamic=False)
+    driven.train(x=x[:4], y=np.zeros((4, 1)))
+    states = [each.numpy() for each in network.layers[0].states]
+    assert any(map(np.any, states))
+    first = driven.predict(x=x[4:])
+    assert np.array_equal(driven.predict(x=x[4:]), first)
+    assert np.array_equal(states, [each.numpy() for each in network.layers[0].states])
+    for refused in (driven.predict, functools.partial(driven.train, y=np.zeros((3, 1)))):
+        with pytest.raises(ModelInputError, match="3 rows.*states of 4 sequences.*drop_last=True"):
+            refused(x=x[:3])
+    assert np.array_equal(driven.predict(x=x[4:]), first)

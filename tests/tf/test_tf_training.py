@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from batchloom import Dataset
+
 pytestmark = pytest.mark.tf
 
 
@@ -318,3 +320,34 @@ def test_xla_gives_the_same_within_rounding(drive, plain_chain, batches):
     plain = drive("tf/Sequential", plain_chain).losses(batches)
     jitted = drive("tf/Sequential", {**plain_chain, "jit_compile": True})
     np.testing.assert_allclose(jitted.losses(batches[:2]), plain[:2], rtol=1e-4)
+
+
+@pytest.mark.parametrize("callbacks", [[], ["History"]])
+def test_averages_of_the_weights_are_put_in_place_at_the_end_as_in_fit(keras, digits, callbacks):
+    x, y = digits
+
+    def compiled():
+        layers = [keras.Input((64,)), keras.layers.Dense(10, "softmax", kernel_initializer="ones")]
+        network = keras.Sequential(layers)
+        optimizer = keras.optimizers.Adam(use_ema=True, ema_momentum=0.9)
+        network.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
+        return network
+
+    network, fitted = compiled(), compiled()
+    config = {"model": network, "callbacks": [getattr(keras.callbacks, c)() for c in callbacks]}
+    template = Dataset(data={"x": x, "y": y}).p.init_model("static", "tf/Model", "net", config)
+    template.train_model("net", x="x", y="y").run(500, n_epochs=2)
+    fitted.fit(x, y, batch_size=500, epochs=2, shuffle=False, verbose=0)
+    for mine, known in zip(network.get_weights(), fitted.get_weights(), strict=True):
+        assert np.array_equal(mine, known)
+
+
+def test_metrics_are_called_as_keras_calls_them(drive, keras, batches):
+    metrics = ["mae", "RootMeanSquaredError", keras.metrics.MeanAbsoluteError(name="off_by")]
+    config = {"layers": [keras.layers.Dense(1)], "loss": "mse", "metrics": metrics}
+    x, y = batches[0]
+    names = ["mae", "RootMeanSquaredError", "off_by"]
+    values = drive("tf/Sequential", config).train(x=x, y=y, output=["predictions", *names])
+    error = values[0][:, 0] - y
+    expected = np.abs(error).mean(), np.sqrt((error**2).mean()), np.abs(error).mean()
+    np.testing.assert_allclose(values[1:], expected, rtol=1e-5)

@@ -348,8 +348,11 @@ class Batch:
             for each in names:
                 if each not in src:
                     raise UnknownComponentError("column", each, src, "in what is to be loaded")
+            columns = [as_column(each, src[each]) for each in names]
+            for each, column in zip(names, columns, strict=True):
+                self._check_beside(each, len(column), "load")
             rows = self._of_dataset().rows_of(self._positions())
-            values = [as_column(each, src[each]).take(rows) for each in names]
+            values = [each.take(rows) for each in columns]
         else:
             names = _names(components) or tuple(self.components)
             from batchloom.batch_files import read_items
@@ -380,7 +383,10 @@ class Batch:
             dst(self)
         elif isinstance(dst, Mapping):
             rows = self._of_dataset().rows_of(self._positions())
-            for name in _names(components) or tuple(dst):
+            names = _names(components) or tuple(dst)
+            for name in names:
+                self._check_beside(name, row_count(dst[name]), "dump")
+            for name in names:
                 dst[name][rows] = getattr(self, name)
         else:
             from batchloom.batch_files import write_items
@@ -418,6 +424,11 @@ class Batch:
                 f"({', '.join(targets)})"
             )
         for name, value in zip(targets, values, strict=True):
+            if value is None:
+                raise ActionError(
+                    f"apply: the function returned None for component {name!r}; it must return the "
+                    "component's new value, also if it works in place"
+                )
             self.add_component(name, value)
         return self
 
@@ -428,6 +439,15 @@ class Batch:
             raise DataError(
                 f"component {name!r} has {found}, but the batch has {self.size} items. To keep only "
                 "some items return self.take(positions_or_mask)"
+            )
+
+    def _check_beside(self, name: str, rows: int | None, verb: str) -> None:
+        """Hold data that is not in the dataset against the data that is."""
+        n_rows = self._of_dataset().n_rows
+        if rows != n_rows:
+            raise DataError(
+                f"{verb}: {name!r} has {'no' if rows is None else rows} rows, but the data of the dataset "
+                f"has {n_rows}: row i of each belongs to item i, also where the dataset is a part of one"
             )
 
     def _positions(self) -> Positions:

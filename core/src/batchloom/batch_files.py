@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from batchloom.columns import array_of
 from batchloom.errors import DataError
 from batchloom.files_index import FilesIndex
 from batchloom.index import DatasetIndex
+from batchloom.steps import short
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
@@ -33,7 +35,7 @@ def read_items(
 ) -> list[Any]:
     """Read every item and stack what was read, a column for each name."""
     if reader is not None and not callable(reader):
-        raise DataError(f"load: src is a mapping of columns or a function, not {reader!r}")
+        raise DataError(f"load: src is a mapping of columns or a function, not {short(reader)}")
     files = index.paths if isinstance(index, FilesIndex) else None
     if reader is None and files is None:
         raise DataError(
@@ -48,9 +50,11 @@ def read_items(
 def write_items(batch: Batch, folder: str | os.PathLike[str], names: tuple[str, ...]) -> None:
     """Write one ``<id>.npz`` for each item; each file is put in place whole."""
     target = Path(folder)
+    items = [str(each) for each in batch.indices.tolist()]
+    _check_file_names(items)
     target.mkdir(parents=True, exist_ok=True)
     values = {each: getattr(batch, each) for each in names}
-    for at, item in enumerate(batch.indices.tolist()):
+    for at, item in enumerate(items):
         path = target / f"{item}.npz"
         partial = target / f".{item}.{os.getpid()}.part.npz"
         try:
@@ -61,11 +65,26 @@ def write_items(batch: Batch, folder: str | os.PathLike[str], names: tuple[str, 
             partial.unlink(missing_ok=True)
 
 
+def _check_file_names(items: list[str]) -> None:
+    advice = "Write them with a function of the batch: dump(my_writer)"
+    for item in items:
+        if os.path.basename(item) != item:
+            raise DataError(f"dump: the id {item!r} cannot be the name of a file. {advice}")
+    if len(set(items)) < len(items):
+        twice = next(each for each in items if items.count(each) > 1)
+        raise DataError(
+            f"dump: the batch has more than one item with the id {twice}, and one file would take the "
+            f"place of the other. {advice}"
+        )
+
+
 def stack_items(items: list[Any]) -> np.ndarray[Any, Any]:
     """Stack the values of items; those of unequal shape become elements of an object array."""
     arrays = [np.asarray(each) for each in items]
+    if not any(each.ndim for each in arrays):
+        return array_of(items)
     if len({each.shape for each in arrays}) <= 1:
-        return np.stack(arrays) if arrays else np.empty(0)
+        return np.stack(arrays)
     stacked = np.empty(len(items), dtype=object)
     stacked[:] = items
     return stacked
@@ -75,7 +94,11 @@ def _read(
     item: Any, reader: Callable[[Any], Any] | None, names: tuple[str, ...], fmt: str | None
 ) -> tuple[Any, ...]:
     read = reader or _reader(item, fmt)
-    value = read(item)
+    try:
+        value = read(item)
+    except Exception as exc:
+        exc.add_note(f"load: while reading {item!r}")
+        raise
     if isinstance(value, np.lib.npyio.NpzFile):
         with value:
             return tuple(value[each] for each in names)

@@ -174,10 +174,20 @@ def array_of(data: Sequence[Any]) -> np.ndarray[Any, Any]:
         array = np.array(data)
     except ValueError:  # ragged: each element is an item of its own
         return _objects(data)
-    kept = {"U": str, "S": bytes}.get(array.dtype.kind, object)
-    if array.ndim == 1 and not all(isinstance(each, kept) for each in data):
-        return _objects(data)  # numbers among strings
+    if array.ndim == 1 and not _holds(array.dtype.kind, data):
+        return _objects(data)
     return array
+
+
+def _holds(kind: str, data: Sequence[Any]) -> bool:
+    """Tell whether an array of a kind, which was made of a list, holds what is in the list."""
+    if kind == "f":  # ints of which no dtype holds all, such as 2**63 and -1
+        return not data or not all(isinstance(each, (int, np.integer)) for each in data)
+    if kind not in "US":
+        return True
+    kept: type[str] | type[bytes] = str if kind == "U" else bytes
+    nul = kept(1) if kept is bytes else "\0"  # NumPy takes it for padding at the end of a string
+    return all(isinstance(each, kept) and each[-1:] != nul for each in data)
 
 
 def row_count(value: Any) -> int | None:

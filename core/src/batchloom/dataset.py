@@ -65,6 +65,7 @@ class Dataset:
         self.copy = copy
         self.columns: dict[str, Column] = _as_columns(data, batch_class)
         self.index = as_index(index, _common_length(self.columns))
+        self.n_rows = len(self.index)  # of all the data, in parts of it too
         self.components = tuple(dict.fromkeys([*component_names(batch_class), *self.columns]))
         for name in self.components:
             check_component_name(name, batch_class)
@@ -327,6 +328,7 @@ def _named(data: Any, batch_class: type[Batch]) -> Mapping[str, Any]:
         return data
     columns = getattr(data, "column_names", getattr(data, "columns", None))
     if columns is not None:  # Arrow's and pandas' (or Polars') words for it
+        _refuse_same_names(list(columns))
         return {name: data[name] for name in columns}
     names = component_names(batch_class)
     values = data if isinstance(data, tuple) else (data,)
@@ -336,6 +338,12 @@ def _named(data: Any, batch_class: type[Batch]) -> Mapping[str, Any]:
             f"{batch_class.__name__} declares {len(names)} components: give a mapping of names to columns"
         )
     return dict(zip(names, values, strict=True))
+
+
+def _refuse_same_names(names: list[Any]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(each for each in names if names.count(each) > 1)
+        raise DataError(f"the data has more than one column {twice!r}: give each a name of its own")
 
 
 def _common_length(columns: Mapping[str, Column]) -> int | None:

@@ -21,7 +21,7 @@ class FilesIndex(DatasetIndex):
     Parameters
     ----------
     path : str, path or sequence of them
-        Glob patterns; ``**`` stands for any number of folders.
+        Paths and glob patterns; ``**`` stands for any number of folders.
     dirs : bool, default False
         Take folders instead of files.
     no_ext : bool, default False
@@ -30,7 +30,7 @@ class FilesIndex(DatasetIndex):
     Raises
     ------
     DataError
-        If no file matches, or two files would have the same id.
+        If no file matches, one of the paths is not there, or two files would have the same id.
     """
 
     def __init__(
@@ -68,14 +68,17 @@ def _matching(patterns: Sequence[str | os.PathLike[str]], dirs: bool) -> list[Pa
     import glob
     from pathlib import Path
 
-    found = {
-        Path(each).absolute()
-        for pattern in patterns
-        for each in glob.glob(os.fspath(pattern), recursive=True)
-        if os.path.isdir(each) == dirs
-    }
+    kind = "folder" if dirs else "file"
+    found = set()
+    for pattern in [os.fspath(each) for each in patterns]:
+        # A path that is there is that path, whatever its name looks like.
+        is_path = os.path.exists(pattern) or not glob.has_magic(pattern)
+        matches = glob.glob(glob.escape(pattern) if is_path else pattern, recursive=True)
+        paths = {Path(each).absolute() for each in matches if os.path.isdir(each) == dirs}
+        if is_path and not paths:
+            raise DataError(f"no {kind} matches {pattern}")
+        found |= paths
     if not found:
-        kind = "folder" if dirs else "file"
         raise DataError(f"no {kind} matches {', '.join(os.fspath(p) for p in patterns)}")
     return sorted(found)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from batchloom.errors import DefinitionError, UnknownVariableError
+from batchloom.expressions import Expression
 from batchloom.records import Record
 from batchloom.steps import short
 
@@ -52,14 +53,18 @@ class VariableDeclaration(Record):
             raise DefinitionError(
                 f"variable {self.name!r} has both a default and an init: give one"
             )
+        for each in (self.default, self.init_on_each_run):
+            if isinstance(each, Expression):
+                raise DefinitionError(
+                    f"variable {self.name!r} cannot begin with {each!r}, which is worked out for each "
+                    f"batch: give a value, or write it in a step, set_variable({self.name!r}, {each!r})"
+                )
 
     def first_value(self) -> Any:
         """Make the value that the variable has before any run."""
-        if self.init is not None:
-            return self.init()
-        if self.default is None and self.each_run:
+        if self.default is None and self.init is None and self.each_run:
             return self.value_of_run()
-        return _copied(self.default)
+        return self._made(self.default if self.init is None else self.init, self.init is not None)
 
     @property
     def each_run(self) -> bool:
@@ -69,10 +74,21 @@ class VariableDeclaration(Record):
     def value_of_run(self) -> Any:
         """Make the value that a run begins with."""
         if self.init_on_each_run is True:
-            return self.init() if self.init is not None else _copied(self.default)
-        if callable(self.init_on_each_run):
-            return self.init_on_each_run()
-        return _copied(self.init_on_each_run)
+            return self._made(
+                self.default if self.init is None else self.init, self.init is not None
+            )
+        return self._made(self.init_on_each_run, callable(self.init_on_each_run))
+
+    def _made(self, given: Any, is_called: bool) -> Any:
+        try:
+            return given() if is_called else _copied(given)
+        except Exception as exc:
+            way = f"{short(given)} makes" if is_called else "each pipeline gets a deep copy of"
+            advice = (
+                "" if is_called else ": a function makes it anew, init=... or init_on_each_run=..."
+            )
+            exc.add_note(f"variable {self.name!r}, whose value {way}{advice}")
+            raise
 
 
 CHANGES: dict[str, Callable[[Any, Any], Any]] = {

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from batchloom.models.base import BaseModel
-from batchloom.models.forms import Form
 from batchloom.models.protocol import RunInfo, explain_call, names, takes
 
 Kwargs = Mapping[str, Any]
@@ -29,13 +28,12 @@ class BaseModelCalls:
         assert directory is not None
         self.model._load(directory, **kwargs)
 
-    def train(self, form: Form, given: Any) -> Any:
+    def train(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
         """Learn from one batch."""
-        call = form.call
         try:
-            return call(self.model._train, given)
+            return self.model._train(*args, **kwargs)
         except TypeError as exc:
-            explain_call(exc, self.model._train, *form.spelled(given))
+            explain_call(exc, self.model._train, args, kwargs)
             raise
 
     def predict(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
@@ -91,13 +89,12 @@ class ProtocolCalls:
         paths = () if directory is None else (directory,)
         self.model.load(*paths, **kwargs)
 
-    def train(self, form: Form, given: Any) -> Any:
+    def train(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
         """Learn from one batch."""
-        call = form.call
         try:
-            return call(self.model.train, given)
+            return self.model.train(*args, **kwargs)
         except TypeError as exc:
-            explain_call(exc, self.model.train, *form.spelled(given))
+            explain_call(exc, self.model.train, args, kwargs)
             raise
 
     def predict(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:

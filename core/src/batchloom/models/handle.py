@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from batchloom.errors import ModelConfigError, ModelNotBuiltError
 from batchloom.models import lifecycle
 from batchloom.models.base import BaseModel
-from batchloom.models.calls import Calls, calls_on
-from batchloom.models.forms import SPELLED, Form
+from batchloom.models.calls import BaseModelCalls, Calls, calls_on
 from batchloom.models.late import settled
 from batchloom.models.lock import ModelLock
 from batchloom.models.protocol import METHODS, RunInfo
@@ -56,6 +55,8 @@ class ModelHandle:
         How often the model was written to: built, loaded, trained, or given an end of epoch.
     in_run : PipelineRun or None
         The open run that it was told of last.
+    is_plain : bool
+        Whether training is nothing but a call of a `BaseModel` with the step's arguments.
     """
 
     def __init__(self, raw: Any, spec: ModelSpec, config: Mapping[str, Any] | None = None) -> None:
@@ -68,7 +69,11 @@ class ModelHandle:
         self.also_reads: str | None = None  # a class whose files a user vouches for
         self.lock = ModelLock()
         self.calls: Calls = calls_on(raw)
-        self._is_plain = spec.settings is None and "train" not in self.calls.want_batch
+        self.is_plain = (
+            spec.settings is None
+            and isinstance(self.calls, BaseModelCalls)
+            and "train" not in self.calls.want_batch
+        )
         self.model: Any = raw if isinstance(raw, BaseModel) else LockedModel(self)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -148,44 +153,16 @@ class ModelHandle:
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None = None
     ) -> Any:
         """Train on one batch; None means that there is no output, which may be a `LateOutput`."""
-        return self.train_in_form(SPELLED, (args, kwargs), batch)
-
-    def train_in_form(self, form: Form, given: Any, batch: Batch | None) -> Any:
-        """Train on one batch, with arguments of whatever form."""
         run = current_run()
         if run is not self.in_run and run is not None and run.begin_model is not None:
             run.begin_model(self)  # a step's training and an action's are one to the model
-        # What follows is _holding the lock alone, written out because it is done once for each batch.
-        lock = self.lock
-        try:
-            if lock.readers:
-                lock.refuse_a_reader()
-            with lock.writing:
-                if lock.readers:
-                    lock.wait_for_readers()
-                self.version += 1
-                if self._is_plain and not lifecycle.plugins.trainings_are_heard:
-                    output = self.calls.train(form, given)
-                else:
-                    output = self._train(form, given, batch)
-                self.is_built = True
-                return output
-        except Exception as exc:
-            add_note_once(exc, self.label)
-            raise
+        return self._holding(self.lock.alone, self._train, args, kwargs, batch)
 
-    def _train(self, form: Form, given: Any, batch: Batch | None) -> Any:
-        """Train with whatever is to be done around it, too."""
-        if self.spec.settings is None:
-            return self._train_heard(form, given, batch)
-        with self.spec.settings():
-            return self._train_heard(form, given, batch)
-
-    def _train_heard(self, form: Form, given: Any, batch: Batch | None) -> Any:
-        if "train" not in self.calls.want_batch and not lifecycle.plugins.trainings_are_heard:
-            return self.calls.train(form, given)
-        args, kwargs = form.spelled(given)
-        return lifecycle.train_model(self, args, self._given("train", kwargs, batch), batch)
+    def _train(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None) -> Any:
+        self.version += 1
+        output = lifecycle.train_model(self, args, self._given("train", kwargs, batch), batch)
+        self.is_built = True
+        return output
 
     def predict(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch: Batch | None = None

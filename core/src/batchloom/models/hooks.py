@@ -17,7 +17,6 @@ import pluggy
 
 from batchloom.batch import Batch
 from batchloom.errors import PluginError, nearest
-from batchloom.models.forms import SPELLED
 from batchloom.models.handle import handle_of
 from batchloom.models.late import settled
 from batchloom.models.runs import PipelineRun
@@ -121,7 +120,7 @@ class CoreLifecycle:
     @hookimpl(trylast=True)
     def train_model(self, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Box:
         """Call the model's train."""
-        return Box((settled(handle_of(model).calls.train(SPELLED, (args, kwargs))),))
+        return Box((settled(handle_of(model).calls.train(args, kwargs)),))
 
     @hookimpl(trylast=True)
     def predict_model(self, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Box:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import PluginError
-from batchloom.models.forms import SPELLED
 from batchloom.models.runs import PipelineRun, current_run
 
 if TYPE_CHECKING:
@@ -187,7 +186,7 @@ def train_model(
     if _passes("train_model", handle):
         run = current_run()
         return _call("train_model", handle, args=args, kwargs=kwargs, batch=batch, run=run)
-    return handle.calls.train(SPELLED, (args, kwargs))
+    return handle.calls.train(args, kwargs)
 
 
 def predict_model(

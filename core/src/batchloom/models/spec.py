@@ -298,6 +298,9 @@ def _check_given(name: str | None, config: Any) -> None:
         raise ModelConfigError(
             f"a model's config must be a mapping such as a dict, not {type(config).__name__}"
         )
+    for key in config or ():
+        if not isinstance(key, str):
+            raise ModelConfigError(f"a model's config has keys that are strings, not {key!r}")
 
 
 def _is_model_class(candidate: type) -> bool:

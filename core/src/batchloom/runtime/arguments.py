@@ -16,7 +16,7 @@ from batchloom.expressions import (
     has_expressions,
     replace,
 )
-from batchloom.models.forms import ComponentsForm
+from batchloom.runtime.component_arguments import ComponentArguments
 
 
 class Arguments:
@@ -37,9 +37,9 @@ class Arguments:
 
     Attributes
     ----------
-    form : ComponentsForm
-        The arguments of batches with the components `formed`, which is less to do than to call this.
-    formed : tuple of str or None
+    plain : ComponentArguments
+        The arguments of batches with the components `plain_of`, which is less to do than to call this.
+    plain_of : tuple of str or None
         None until a batch was seen all of whose arguments are components, or the same for every batch.
     """
 
@@ -60,13 +60,13 @@ class Arguments:
         late = {name: each for name, each in given.items() if name not in self._fixed}
         self._names = {name: each for name, each in late.items() if isinstance(each, str)}
         self._nests = {name: each for name, each in late.items() if name not in self._names}
-        self.form = ComponentsForm(self._names, self._fixed)
-        self.formed: tuple[str, ...] | None = None
+        self.plain = ComponentArguments(self._names, self._fixed)
+        self.plain_of: tuple[str, ...] | None = None
 
     def __call__(self, batch: Batch, model: Any) -> dict[str, Any]:
         """Work the arguments out for one batch."""
-        if batch.components is self.formed:
-            return self.form.by_name(self.form.read(batch))
+        if batch.components is self.plain_of:
+            return self.plain(batch)
         looked_up = {name: self._look_up(name, each, batch) for name, each in self._names.items()}
         made = {**self._fixed, **looked_up}
         for name, each in self._nests.items():
@@ -74,7 +74,7 @@ class Arguments:
         if self._make_data is not None:
             made |= self._made_data(batch, model)
         elif not self._nests and all(each in batch.components for each in self._names.values()):
-            self.formed = batch.components  # all are in every batch that has these
+            self.plain_of = batch.components  # all are in every batch that has these
         return made
 
     def variables(self) -> set[str]:

@@ -84,8 +84,8 @@ class TrainCall(ModelCall):
             self._check(batch, variables)
         handle = state.handles.get(self.name, self._static) or state.handle_for(self.name, batch)
         arguments = self.arguments
-        if batch.components is arguments.formed:
-            output = handle.train_in_form(arguments.form, arguments.form.read(batch), batch)
+        if batch.components is arguments.plain_of:
+            output = arguments.plain.train(handle, batch)
         else:
             output = handle.train((), arguments(batch, handle.model), batch)
         if type(output) is LateOutput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
@@ -121,15 +122,25 @@ def taken_over(made: Any, batch: Batch, name: str) -> Batch:
 
 def _replacement(made: Any, batch: Batch, name: str) -> Batch:
     if not isinstance(made, Batch):
-        forgot = ": did it forget `return self`?" if made is None else ""
         raise ActionError(
             f"action {name!r} of {type(batch).__name__} returned {type(made).__name__}; an action returns "
-            f"the batch{forgot}"
+            f"the batch{_advice(made)}"
         )
     assert batch.pipeline is not None
     made.__dict__.update(number=batch.number, epoch=batch.epoch, _draws=batch._draws)
     made.__dict__["pipeline"] = batch.pipeline.for_batch(made)
     return made
+
+
+def _advice(made: Any) -> str:
+    if made is None:
+        return ": did it forget `return self`?"
+    if isinstance(made, CoroutineType):
+        made.close()  # Python would warn that nobody awaited it
+        return ", and nobody awaits it: write it with def, and asyncio.run(...) for what is async in it"
+    if isinstance(made, GeneratorType):
+        return ", and nobody goes through what it yields: write it without yield"
+    return ""
 
 
 def located(exc: BaseException, label: str, batch: Batch) -> BaseException:

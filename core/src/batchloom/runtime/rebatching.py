@@ -103,8 +103,19 @@ class Rebatcher:
                 self._parts.pop(0)
                 self._offset = 0
         self._have -= size
-        batch = parts[0].merge(parts) if len(parts) > 1 else parts[0]
+        batch = self._merged(parts) if len(parts) > 1 else parts[0]
         batch.__dict__.pop("random", None)
         batch.__dict__.update(number=self._count, _draws=self._draws)
         self._count += 1
         return batch
+
+    def _merged(self, parts: list[Batch]) -> Batch:
+        try:
+            return parts[0].merge(parts)
+        except Exception as exc:
+            first, last = parts[0], parts[-1]
+            exc.add_note(
+                f"in step rebatch({self._size}), which puts batches {first.number} to {last.number} of "
+                f"epoch {first.epoch} together"
+            )
+            raise

@@ -247,6 +247,9 @@ def _as_vector(y: Any) -> Any:
 
 
 def _check_lengths(data: Mapping[str, Any]) -> None:
+    for name, each in data.items():
+        if each is not None and not getattr(each, "shape", hasattr(each, "__len__")):
+            raise ModelInputError(f"{name} is {each!r}, a single value: it takes one for each row")
     lengths = {name: n_rows(each) for name, each in data.items() if each is not None}
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())

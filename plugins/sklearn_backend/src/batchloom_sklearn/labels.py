@@ -101,8 +101,8 @@ def from_dataset(run: RunInfo | None, per_output: bool) -> Classes | None:
         labels = list(values.T) if values.ndim == 2 and per_output else unique_labels(values)
     except (TypeError, ValueError) as exc:
         raise ModelInputError(
-            f"the column {column!r} of the dataset cannot be used as labels: {exc}. Give the labels as "
-            "config['classes'] if an action makes them from it"
+            f"the column {column!r} of the dataset cannot be used as labels: "
+            f"{str(exc).rstrip('.')}. Give the labels as config['classes'] if an action makes them from it"
         ) from exc
     return Classes(labels, f"the column {column!r} of the dataset")
 

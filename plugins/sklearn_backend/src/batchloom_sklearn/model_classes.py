@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Collection
 from functools import cache
 from typing import Any, ClassVar
@@ -85,16 +86,31 @@ def __getattr__(name: str) -> type[SklearnModel]:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+class _Wrapping(type):
+    """The type of wrapping classes, which pickle cannot find by their names: others have them too."""
+
+    wrapped: type
+
+
 @cache
 def wrapping_class(estimator_class: type) -> type[EstimatorModel]:
     """Make an `EstimatorModel` that is called like the estimator that will be given to it."""
-    return type(
+    return _Wrapping(  # type: ignore[return-value]
         estimator_class.__name__,
         (EstimatorModel,),
         {
             "__doc__": EstimatorModel.__doc__,
             "__module__": __name__,
+            "wrapped": estimator_class,
             "registered_name": EstimatorModel.registered_name,
             "predict_is_thread_safe": not class_may_run_joblib(estimator_class),
         },
     )
+
+
+def _pickled(made: _Wrapping) -> str | tuple[Any, ...]:
+    is_subclass = made is not wrapping_class(made.wrapped)
+    return made.__qualname__ if is_subclass else (wrapping_class, (made.wrapped,))
+
+
+copyreg.pickle(_Wrapping, _pickled)

@@ -64,8 +64,10 @@ class Outputs:
             "predict",
             self.names(),
             f"of {self.title}",
-            "It tells only of the rows that it was fitted on: look at the attributes of "
-            "get_model_by_name(...).estimator, such as labels_ or embedding_",
+            "Ask for one of these as output="
+            if self.names()
+            else "Look at what get_model_by_name(...).estimator has: attributes such as labels_ or "
+            "embedding_ that tell of the rows it was fitted on, or methods of its own",
         )
 
     def check(self, output: Any, y: Any) -> None:

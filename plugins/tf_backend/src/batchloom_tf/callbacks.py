@@ -92,6 +92,7 @@ class Callbacks:
         stops = self._stops()
         self._reset(epoch + 1)
         if last or stops:
+            finish(self._network)
             self._call("on_train_end")
             self._network = None
         return stops
@@ -155,6 +156,12 @@ class Callbacks:
     def _reset(self, epoch: int = 0) -> None:
         self._epoch, self._batch, self._rows = epoch, 0, 0
         self._sums: dict[str, float] = {}
+
+
+def finish(network: Any) -> None:
+    """Do what `fit` does after its last epoch: put averages of the weights in their place (``use_ema``)."""
+    if network is not None and network.compiled and network.optimizer is not None:
+        network.optimizer.finalize_variable_values(network.trainable_weights)
 
 
 def _state_of(callback: Any, made_with: Mapping[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from batchloom.errors import ModelConfigError
 from batchloom_tf.facts import Facts
 from batchloom_tf.library import keras
-from batchloom_tf.networks import call
+from batchloom_tf.networks import call, copy_state
 
 
 def sequential(layers: Any, facts: Facts) -> Any:
@@ -34,8 +34,8 @@ def sequential(layers: Any, facts: Facts) -> Any:
         chain.insert(0, keras.Input(facts.input_shape, dtype=_input_dtype(chain[0], facts)))
     network = keras.Sequential(chain)
     for original, layer in zip(reversed(given), reversed(network.layers), strict=False):
-        if isinstance(original, keras.Layer) and original.weights:
-            layer.set_weights(original.get_weights())
+        if isinstance(original, keras.Layer):
+            copy_state(original, layer)
     return network
 
 

@@ -16,7 +16,7 @@ from batchloom.models import BaseModel, LateOutput, RunInfo
 from batchloom.plain import read_plain, write_plain
 from batchloom_tf import chains, files, networks
 from batchloom_tf import config as keys
-from batchloom_tf.callbacks import Callbacks
+from batchloom_tf.callbacks import Callbacks, finish
 from batchloom_tf.checkpoints import numbers_of, restore_numbers
 from batchloom_tf.compiling import compile_network, options
 from batchloom_tf.facts import Facts, NotYetKnownError
@@ -253,6 +253,8 @@ class KerasModel(BaseModel):
         self._train_waiting()
         if self._callbacks is not None:
             self.stop_training |= self._callbacks.end_epoch(epoch, last)
+        elif last:
+            finish(self._network)
 
     def _abandon_run(self) -> None:
         if self._has_failed:  # batch by batch, training would have ended there

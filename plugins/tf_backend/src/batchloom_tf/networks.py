@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -126,8 +128,7 @@ def copy_of(network: Any) -> Any:
                 copy.compile_from_config(network.get_compile_config())
         if network.built and not copy.built:
             copy.build_from_config(network.get_build_config())
-        if network.weights:
-            copy.set_weights(network.get_weights())
+        copy_state(network, copy)
     except Exception as exc:
         exc.add_note(
             f"a dynamic model is made anew for each pipeline, so the {type(network).__qualname__} "
@@ -135,6 +136,41 @@ def copy_of(network: Any) -> Any:
         )
         raise
     return copy
+
+
+def copy_state(layer: Any, copy: Any) -> None:
+    """Give a copy of a layer (or network) its weights, and what preprocessing layers learned by ``adapt()``.
+
+    Their vocabularies are no weights, and their statistics are used as they were computed from weights.
+    """
+    if layer.weights:
+        copy.set_weights(layer.get_weights())
+    pairs = zip(layers_of(layer), layers_of(copy), strict=False)
+    adapted = [(one, other) for one, other in pairs if hasattr(one, "adapt")]
+    for one, other in adapted:
+        variables: dict[str, Any] = {}
+        one.save_own_variables(variables)
+        other.load_own_variables(variables)
+        if hasattr(one, "get_vocabulary"):
+            _copy_assets(one, other)
+
+
+def _copy_assets(layer: Any, copy: Any) -> None:
+    if not layer.get_vocabulary(include_special_tokens=False):
+        raise ModelConfigError(
+            f"the layer {layer.name!r} has no vocabulary yet: call its adapt() before it is given, or give "
+            f"{type(layer).__name__}(vocabulary=[...])"
+        )
+    with tempfile.TemporaryDirectory(prefix="batchloom-") as folder:
+        layer.save_assets(folder)
+        if os.listdir(folder):
+            copy.load_assets(folder)
+
+
+def layers_of(layer: Any) -> list[Any]:
+    """List a layer and, if it is a network, all layers in it."""
+    inner = [each for one in getattr(layer, "layers", ()) for each in layers_of(one)]
+    return [layer, *inner]
 
 
 def _functions(loss: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from batchloom_tf.feeding import Feed
 from batchloom_tf.graph import Values, Wanted, compile_function, forward_pass, loop, update
 from batchloom_tf.library import keras, tf
 from batchloom_tf.losses import losses_by_output
+from batchloom_tf.networks import layers_of
 from batchloom_tf.outputs import readable, to_numpy
 from batchloom_tf.signature import Signature, is_symbolic
 from batchloom_tf.targets import Targets
@@ -79,6 +80,7 @@ class Steps:
         self._begun = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._begun_before = 0
         self.learned = 0
+        self._states = _states_of(network)
 
     def check(self, feed: Feed, names: tuple[str, ...], with_logs: bool = False) -> Checked:
         """Make a batch ready for training, and compile its step if it is the first of its kind.
@@ -104,12 +106,14 @@ class Steps:
         x = self.signature.arrays(feed.x, self.check_finite)
         y = self.targets.arrays(feed.y, self.check_finite)
         weights = self.targets.weights(feed.sample_weight, self.check_finite)
-        if not check_rows(_rows(x, y, weights)):
+        rows = check_rows(_rows(x, y, weights))
+        if not rows:
             raise ModelInputError("x has no rows: there is nothing to learn from")
+        self._check_fixed_rows(rows)
         specs = self._target_specs(y), tuple(((None, *w.shape[1:]), w.dtype) for w in weights)
         key = (*specs, names, with_logs)
         self._step(key)
-        if form is not None and x[0] is feed.x and y[0] is feed.y:
+        if form is not None and not self._states and x[0] is feed.x and y[0] is feed.y:
             self._taken_as_they_are[form] = key
         return Checked(key, (*x, *y, *weights))
 
@@ -164,9 +168,16 @@ class Steps:
     def predict(self, feed: Feed, names: tuple[str, ...]) -> Values:
         """Run the network forward; safe in several threads."""
         x = self.signature.arrays(feed.x, self.check_finite)
-        check_rows(_rows(x))
+        self._check_fixed_rows(check_rows(_rows(x)))
         step = self._compiled.get(names) or self._compile(names, lambda: self._predict_step(names))
-        return step(*map(tensor, x))
+        if not self._states:
+            return step(*map(tensor, x))
+        with self._lock:  # predicting goes on from where training is, and leaves it there
+            before = [each.numpy() for each in self._states]
+            values = step(*map(tensor, x))
+            for state, value in zip(self._states, before, strict=True):
+                state.assign(value)
+        return values
 
     def metric_names(self, y: Any, weights: Any) -> tuple[str, ...]:
         """List the compiled metrics, and each output's loss where there are several.
@@ -198,6 +209,14 @@ class Steps:
         for target in self.targets.targets.values():
             target.check_values(y, self.check_finite)
 
+    def _check_fixed_rows(self, rows: int) -> None:
+        for state in self._states:
+            if state.shape[0] != rows:
+                raise ModelInputError(
+                    f"x has {rows} rows, and the network keeps states of {state.shape[0]} sequences "
+                    "from batch to batch (stateful=True): drop_last=True leaves out a short last batch"
+                )
+
     def _step(self, key: Any) -> Any:
         return self._compiled.get(key) or self._compile(key, lambda: self._train_step(*key))
 
@@ -219,6 +238,11 @@ class Steps:
             return self._compiled[key]
 
     def _predict_step(self, names: tuple[str, ...]) -> Callable[..., Values]:
+        if not _is_keras_own(self.network.predict_step):
+            raise ModelConfigError(
+                f"{type(self.network).__qualname__} overrides predict_step(), which is not called here. Put "
+                "what it does into call(), or derive from batchloom.models.BaseModel"
+            )
         loss = losses_by_output(getattr(self.network, "loss", None), [""])[0]
         derived = derived_outputs(list(self.signature.outputs.values()), loss)
         layers = self._check(names, ("predictions", *derived))
@@ -311,6 +335,13 @@ def _parts(value: Any, count: int) -> list[Any]:
         return [copy(each) for each in value]
     tree = keras.tree.map_structure
     return [tree(lambda each, at=at: copy(each[at]), value) for at in range(count)]
+
+
+def _states_of(network: Any) -> list[Any]:
+    """List what recurrent layers carry over from batch to batch, if they were asked to."""
+    layers = [each for each in layers_of(network) if getattr(each, "stateful", False)]
+    states = [keras.tree.flatten(getattr(each, "states", None)) for each in layers]
+    return [state for each in states for state in each if state is not None]
 
 
 def _spec(described: tuple[Any, Any]) -> Any:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import numpy as np
 import pytest
 
 from batchloom import B, Batch, Dataset, action
-from batchloom.errors import UnknownArgumentError, UnknownComponentError
+from batchloom.errors import ModelError, UnknownArgumentError, UnknownComponentError
 from batchloom.models import BaseModel, hookimpl, register_plugin, unregister_plugin
-from batchloom.models.forms import SPELLED, ComponentsForm
 
 ROWS = 102
 SIZES = [*[4] * 25, 2]  # enough that components are gathered beforehand
@@ -116,19 +116,77 @@ def test_what_is_missing_is_said_alone() -> None:
     assert len(pipeline.get_model_by_name("m").given) == 10
 
 
-def test_both_forms_call_and_spell_alike() -> None:
-    def seen(*args: Any, **kwargs: Any) -> Any:
-        return args, kwargs
+class Duck:
+    """Fulfils the protocol, and is no `BaseModel`."""
 
-    class Rows:
-        a, b = 1, 2
+    def __init__(self) -> None:
+        self.given: list[dict[str, Any]] = []
 
-    for form in (
-        ComponentsForm({"x": "a", "y": "b"}, {"k": 3}),
-        ComponentsForm({"x y": "a", "y": "b"}, {"k": 3}),
-    ):
-        given = form.read(Rows())  # type: ignore[arg-type]
-        assert given == (1, 2)
-        assert (
-            form.call(seen, given) == form.spelled(given) == SPELLED.call(seen, form.spelled(given))
-        )
+    def build(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    load = save = predict = build
+
+    def train(self, **given: Any) -> None:
+        self.given.append(given)
+
+
+class Handed(Noted):
+    """Asks for the batch."""
+
+    def _train(self, batch: Batch, **given: Any) -> None:
+        assert batch.size
+        self.given.append(given)
+
+
+@pytest.mark.parametrize("model", [Duck, Handed])
+def test_a_model_that_is_called_otherwise_gets_the_same(model: type) -> None:
+    plain = trained(Noted, ("a", "b"), x="a", y="b", rate=0.5).given
+    other = trained(model, ("a", "b"), x="a", y="b", rate=0.5).given
+    np.testing.assert_equal(other, plain)
+
+
+class Failing(Noted):
+    """Does not get through its tenth batch."""
+
+    def _train(self, x: Any, rate: float = 0.0) -> None:
+        self.given.append({"x": x})
+        if len(self.given) == 10:
+            len(x[0])
+
+
+def test_the_traceback_of_a_models_exception_shows_the_lines_that_called_it() -> None:
+    with pytest.raises(TypeError, match="has no len") as info:
+        trained(Failing, ("a",), x="a", rate=0.5)
+    notes = "\n".join(info.value.__notes__)
+    assert "model 'm'" in notes and "train_model('m', x='a', rate=0.5)" in notes
+    shown = "".join(traceback.format_exception(info.value))
+    assert "handle.calls.model._train(rate=same_0, x=given_0)" in shown
+
+
+def test_a_model_of_one_handle_is_told_of_each_run_and_counts_its_trainings() -> None:
+    class Told(Noted):
+        def _begin_run(self, run: Any) -> None:
+            self.told = getattr(self, "told", 0) + 1
+
+    pipeline = Dataset(data={"x": np.arange(float(ROWS))}).p.init_model("dynamic", Told, "m")
+    pipeline = pipeline.train_model("m", x="x")
+    for times in (1, 2, 3):
+        pipeline.run(4)
+        model = pipeline.get_model_by_name("m")
+        assert model.told == times and len(model.given) == times * len(SIZES)
+
+
+def test_who_predicts_cannot_train_on_the_way() -> None:
+    class Reentrant(Noted):
+        predict_is_thread_safe = True
+
+        def _predict(self, x: Any) -> Any:
+            pipeline.reset().run(4)  # would train the model that is being read
+            return x
+
+    pipeline = Dataset(data={"x": np.arange(float(ROWS))}).p.init_model("dynamic", Reentrant, "m")
+    pipeline = pipeline.train_model("m", x="x").run(4)
+    model = pipeline.get_model_by_name("m")
+    with pytest.raises(ModelError, match="from inside its own predict"):
+        model.predict(x=np.zeros(1))
