@@ -78,6 +78,12 @@ def test_listing_names_imports_no_model(install) -> None:
     assert "zeta_mod" not in sys.modules
 
 
+@pytest.mark.parametrize("given", [BaseModel, 3, ["my/Net"], None])
+def test_only_names_are_looked_up(given: object) -> None:
+    with pytest.raises(DefinitionError, match="takes a registered name"):
+        get_model_class(given)
+
+
 def test_names_of_this_process(install) -> None:
     class Mine(BaseModel):
         pass

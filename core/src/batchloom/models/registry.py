@@ -117,6 +117,11 @@ def get_model_class(name: str) -> type:
     ModelProtocolError
         If what is registered is no model.
     """
+    if not isinstance(name, str):
+        raise DefinitionError(
+            f"get_model_class takes a registered name, 'namespace/Name', not {name!r}. Where a name may "
+            "stand in init_model, a class or an estimator may, too"
+        )
     if name in _own:
         return _own[name]
     entry = find_entry(name)
