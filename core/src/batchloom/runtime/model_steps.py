@@ -33,6 +33,8 @@ class ModelCall:
         self.arguments = Arguments(
             step.arguments, step.make_data, spec.data_args, spec.literal_args, around.definition
         )
+        assert around.definition.dataset is not None
+        self.arguments.warn_of_whole_columns(len(around.definition.dataset))
         self.destinations = Destinations(step.save_to, step.append_to, around.definition)
         self.destinations.warn_of_double_names(around.components)
         place = self.destinations.only
