@@ -154,6 +154,8 @@ def test_weights(weight, match):
         ("XGBRegressor", {"eval_fraction": 1.5}, "between 0 and 1"),
         ("XGBRegressor", {"eval_set": np.zeros(3)}, "eval_set: give"),
         ("XGBRFRegressor", {"strategy": "continue"}, "random forest"),
+        ("XGBRegressor", {"warm_start": "no"}, "warm_start='no' is neither True nor False"),
+        ("XGBRegressor", {"spool": 1}, "spool=1 is neither True, False nor a folder"),
         ("XGBRegressor", {"eta": 0.1, "learning_rate": 0.2}, "eta=0.1 and learning_rate=0.2"),
         ("Booster", {"seed": 1, "params": {"random_state": 2}}, "values of one parameter"),
     ],
