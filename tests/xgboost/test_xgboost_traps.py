@@ -245,3 +245,12 @@ def test_an_output_that_is_no_name(output):
     handle = begun()
     with pytest.raises(ModelInputError, match="is no name"):
         handle.predict((), {"x": batch()["x"], "output": output})
+
+
+@BOTH
+@pytest.mark.parametrize(("low", "high"), [(-1, 2), (3, 2)])
+def test_bounds_that_are_no_span(strategy, low, high):
+    handle = begun("xgboost/Booster", objective="survival:aft", strategy=strategy)
+    x, lower, upper = np.zeros((3, 2)), np.array([1, low, 1]), np.array([np.inf, high, 1])
+    with pytest.raises(ModelInputError, match=f"label_lower_bound: {low} at row 1.*{high}"):
+        handle.train((), {"x": x, "label_lower_bound": lower, "label_upper_bound": upper})
