@@ -55,7 +55,7 @@ FOR_SOME = {
     "batchloom.runtime.rebatching",
     "batchloom.runtime.returned",
     "batchloom.runtime.sigterm",
-    "batchloom.source_names",
+    "batchloom.source_text",
     "batchloom.stored",
     "batchloom.windows",
 }
