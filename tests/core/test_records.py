@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import re
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -55,7 +55,11 @@ def test_a_default_that_is_made_is_made_for_each_record() -> None:
         ((), {}, "needs the argument 'row'"),
         ((1, 2, {}, 4), {}, "takes 3 arguments at most, not 4. Its arguments are row, "),
         ((1,), {"row": 2}, "got 'row' twice. Its arguments are row, "),
-        ((1,), {"colum": 2}, "has no argument 'colum': did you mean 'column'? Its arguments are row, "),
+        (
+            (1,),
+            {"colum": 2},
+            "has no argument 'colum': did you mean 'column'? Its arguments are row, ",
+        ),
     ],
     ids=["missing", "too many", "twice", "unknown"],
 )
