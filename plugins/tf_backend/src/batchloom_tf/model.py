@@ -72,6 +72,7 @@ class KerasModel(BaseModel):
     def _check_config(cls, config: Mapping[str, Any]) -> None:
         keys.check_keys(config, cls.describe_config())
         keys.steps_per_call(config)
+        options(config)
 
     @classmethod
     def describe_config(cls) -> dict[str, str]:
