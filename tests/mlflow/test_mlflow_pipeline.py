@@ -49,6 +49,28 @@ def test_the_pipelines_config_is_a_parameter(tracking, runs, digits, training) -
     assert parameters["config/way"] == "numpy.mean"
 
 
+class Settled:
+    def get_config(self):
+        return {"rate": 0.1, "inner": object(), "none": None}
+
+
+class Silent:
+    def get_config(self):
+        raise NotImplementedError
+
+
+def test_objects_are_written_by_what_they_are_and_not_where(
+    tracking, runs, digits, training
+) -> None:
+    config = {"told": Settled(), "silent": Silent(), "several": [object()], "text": "is at 0x7f"}
+    (digits.pipeline(config) + training()).run(300)
+    parameters = runs()[0].data.params
+    assert parameters["config/told"] == "Settled(rate=0.1, inner=<object object>)"
+    assert parameters["config/silent"] == f"<{__name__}.Silent object>"
+    assert parameters["config/several"] == "[<object object>]"
+    assert parameters["config/text"] == "is at 0x7f"
+
+
 def test_each_run_of_a_pipeline_has_a_run_of_its_own(tracking, runs, training) -> None:
     pipeline = training()
     pipeline.run(100).run(50)

@@ -12,6 +12,7 @@ import numpy as np
 
 PARAMETER_LENGTH = 6000  # what MLflow keeps of a parameter's value
 NAME_LENGTH = 250
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 STEP_KEYS = ("step", "round", "iteration", "epoch")
 
 
@@ -41,12 +42,30 @@ def parameters(prefix: str, values: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def as_text(value: Any) -> str:
-    """Write a parameter: a function or class by its name, the rest as Python writes it."""
+    """Write a parameter: a function or class by its name, the rest as Python writes it.
+
+    An object that Python writes with its address says nothing, and something else in each run: it is
+    written by its class, and by its settings if it tells them, as Keras's optimizers do.
+    """
     if callable(value) and hasattr(value, "__qualname__"):
         text = f"{value.__module__}.{value.__qualname__}"
     else:
         text = value if isinstance(value, str) else repr(value)
+        if not isinstance(value, str) and _ADDRESS.search(text):
+            text = _described(value, text)
     return text if len(text) <= PARAMETER_LENGTH else text[: PARAMETER_LENGTH - 1] + "…"
+
+
+def _described(value: Any, text: str) -> str:
+    get_config = getattr(value, "get_config", None)
+    try:
+        settings = get_config() if callable(get_config) else None
+    except Exception:  # a class of the user's that cannot tell
+        settings = None
+    if settings is None:
+        return _ADDRESS.sub("", text)
+    given = (f"{key}={each!r}" for key, each in settings.items() if each is not None)
+    return _ADDRESS.sub("", f"{type(value).__qualname__}({', '.join(given)})")
 
 
 def outputs(value: Any, asked: Any) -> Iterator[tuple[str, Any]]:
