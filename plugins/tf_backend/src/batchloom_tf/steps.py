@@ -103,6 +103,7 @@ class Steps:
         if known is not None and len(feed.x) == len(feed.y):
             self._check_values(feed.x, feed.y)
             return Checked(known, (feed.x, feed.y))
+        self._check_trainable()  # first: what the data should be like depends on it
         x = self.signature.arrays(feed.x, self.check_finite)
         y = self.targets.arrays(feed.y, self.check_finite)
         weights = self.targets.weights(feed.sample_weight, self.check_finite)
@@ -261,7 +262,6 @@ class Steps:
     def _train_step(
         self, y: Any, weights: Any, names: tuple[str, ...], with_logs: bool
     ) -> Callable[..., Values]:
-        self._check_trainable()
         unsettled = [name for name in names if name not in TRAIN]
         metrics = self.metric_names(y, weights) if unsettled or with_logs else ()
         layers = self._check(names, (*TRAIN, *metrics))
