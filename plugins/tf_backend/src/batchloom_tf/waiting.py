@@ -11,6 +11,7 @@ from batchloom.models import LateOutput
 from batchloom_tf.graph import Values
 from batchloom_tf.outputs import Request
 from batchloom_tf.steps import Checked, Steps
+from batchloom_tf.tensors import shareable
 
 
 class Place(NamedTuple):
@@ -90,7 +91,7 @@ class Waiting:
     def make_place_for(self, batch: Checked) -> None:
         """Begin with batches of a kind, when none waits."""
         self._kind = _kind(batch)
-        self._stacks = [np.empty((self.most, *a.shape), a.dtype) for a in batch.arrays]
+        self._stacks = [shareable((self.most, *a.shape), a.dtype) for a in batch.arrays]
 
     def add(self, batch: Checked, entry: Entry) -> None:
         """Keep a copy of a batch that there is a place for."""
