@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,22 +13,8 @@ from batchloom_tf.outputs import Request
 from batchloom_tf.steps import Checked, Steps
 from batchloom_tf.tensors import shareable
 
-
-class Place(NamedTuple):
-    """Which batch of a run one is: what an error says of it when it is long gone."""
-
-    number: int
-    epoch: int
-    indices: Any
-
-    @classmethod
-    def of(cls, batch: Any) -> Place | None:
-        """Note it of a batch; one that came without a pipeline has no place."""
-        return None if batch is None else cls(batch.number, batch.epoch, batch.first_indices())
-
-    def __str__(self) -> str:
-        shown = ", ".join(map(str, self.indices))
-        return f"batch {self.number} of epoch {self.epoch}, first indices [{shown}]"
+if TYPE_CHECKING:
+    from batchloom.batch import Batch
 
 
 class Entry(NamedTuple):
@@ -41,14 +27,14 @@ class Entry(NamedTuple):
     output : LateOutput or None
         Where that goes; None if nothing was asked.
     rows : int
-    place : Place or None
-        Which batch it is; None for one that came without a pipeline.
+    batch : Batch or None
+        One that stands for it in an error; None for one that came without a pipeline.
     """
 
     request: Request
     output: LateOutput | None
     rows: int
-    place: Place | None
+    batch: Batch | None
 
     def give(self, values: Values) -> None:
         """Hand out what was asked of the batch."""
@@ -145,8 +131,8 @@ class Waiting:
         if failed == len(entries):
             parts = [f"the {together} were all learned from before this"]
         else:
-            place = entries[failed].place or "a batch"
-            parts = [f"{place} failed, number {failed + 1} of {together}, and was not learned from"]
+            named = _named(entries[failed].batch)
+            parts = [f"{named} failed, number {failed + 1} of {together}, and was not learned from"]
         if before := entries[:failed]:
             lost = ", but what was asked of them is lost" if any(e.output for e in before) else ""
             parts.append(f"learned from: {_numbers(before)}{lost}")
@@ -155,9 +141,16 @@ class Waiting:
         return "; ".join(parts)
 
 
+def _named(batch: Batch | None) -> str:
+    if batch is None:
+        return "a batch"
+    shown = ", ".join(map(str, batch.first_indices()))
+    return f"batch {batch.number} of epoch {batch.epoch}, first indices [{shown}]"
+
+
 def _numbers(entries: Sequence[Entry]) -> str:
     """Name batches by their numbers, and count those that have none."""
-    numbers = [str(each.place.number) for each in entries if each.place is not None]
+    numbers = [str(each.batch.number) for each in entries if each.batch is not None]
     if not numbers:
         return f"{len(entries)} without a number"
     nameless = len(entries) - len(numbers)
