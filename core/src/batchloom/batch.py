@@ -158,7 +158,7 @@ class Batch:
         """
         state = self.__dict__
         portion, position = state["_portion"], state["_position"]
-        rows = state["_rows"] if "_rows" in state else portion.rows
+        rows = state.get("_rows", portion.rows)
         if type(rows) is Rows or rows is None:
             made = Batch(portion, position, ())
             made.__dict__.update([(name, state[name]) for name in _NAMING if name in state])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ from batchloom_tf.tensors import shareable
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
+
+
+_SHAPE_AND_DTYPE = attrgetter("shape", "dtype")
 
 
 class Entry(NamedTuple):
@@ -68,11 +72,11 @@ class Waiting:
     @property
     def is_full(self) -> bool:
         """Whether there are as many as go into a call."""
-        return len(self) >= self.most
+        return len(self._entries) >= self.most
 
     def has_place_for(self, batch: Checked) -> bool:
         """Whether a batch can be trained on together with those that wait, if any do."""
-        return 0 < len(self) < self.most and _kind(batch) == self._kind
+        return 0 < len(self._entries) < self.most and _kind(batch) == self._kind
 
     def make_place_for(self, batch: Checked) -> None:
         """Begin with batches of a kind, when none waits."""
@@ -159,4 +163,4 @@ def _numbers(entries: Sequence[Entry]) -> str:
 
 def _kind(batch: Checked) -> Any:
     # Texts of another length are another dtype: a stack would cut them off.
-    return batch.key, [(array.shape, array.dtype) for array in batch.arrays]
+    return batch.key, list(map(_SHAPE_AND_DTYPE, batch.arrays))
