@@ -212,10 +212,9 @@ def _suits(found: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
 
 def _is_label(array: np.ndarray, high: int) -> bool:
     """Tell whether all values are from 0 to the highest label."""
-    if (
-        array.dtype == np.int64
-    ):  # in one pass: without a sign, what was below zero is above all labels
-        return bool(np.maximum.reduce(array.view(np.uint64), axis=None) <= high)
+    if array.dtype == np.int64:
+        # One look is enough: without a sign, what is below zero is above all labels.
+        return 0 <= array.item(array.view(np.uint64).argmax()) <= high
     return bool(array.min() >= 0 and array.max() <= high)
 
 
