@@ -6,7 +6,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,13 @@ def compare_programs(
     effort: Effort,
     say: Callable[[str], None],
     cores: int = 1,
+    times: Mapping[str, int] | None = None,
 ) -> list[Row]:
-    """Run each program once a round, and set its figures against those of the limit in that round."""
+    """Run the programs round after round, and set their figures against those of the limit in that round.
+
+    A program runs once a round, or as often as `times` says of it: one of each in turn, so that a slow minute
+    meets all of them, and the medians are its figures of that round.
+    """
     programs = {who: each for who, each in programs.items() if who == limit or effort.includes(who)}
     seen: dict[str, list[Measured]] = {who: [] for who in programs}
     others: dict[str, list[float]] = {who: [] for who in programs}
@@ -62,22 +67,35 @@ def compare_programs(
     repeats = Repeats(effort.again)
     for turn in range(effort.rounds):
         say(f"round {turn + 1}: {', '.join(who for who in programs if who not in failures)}")
-        for who, program in programs.items():
+        found: dict[str, list[Measured]] = {}
+        for who in _turns(programs, times or {}):
             if who in failures:
                 continue
             try:
-                measured, busy = repeats.least_disturbed(program, cores)
+                measured, busy = repeats.least_disturbed(programs[who], cores)
             except (RuntimeError, subprocess.TimeoutExpired) as exc:
                 failures[who] = str(exc)
             else:
-                seen[who].append(measured)
+                found.setdefault(who, []).append(measured)
                 others[who].append(busy)
+        for who, each in found.items():
+            seen[who].append(_medians(each))
     return [
         row
         for figure in figures
         for who in programs
         if (row := _row(who, limit, figure, seen, others[who], failures, cores)) is not None
     ]
+
+
+def _turns(programs: Iterable[str], times: Mapping[str, int]) -> Iterator[str]:
+    """Who runs when in a round: one of each, and again of those that run more often."""
+    for turn in range(max(times.values(), default=1)):
+        yield from (who for who in programs if turn < times.get(who, 1))
+
+
+def _medians(measured: Sequence[Measured]) -> Measured:
+    return {key: statistics.median(each[key] for each in measured) for key in measured[0]}
 
 
 def _row(

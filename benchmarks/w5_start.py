@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from subprocess import DEVNULL, PIPE
 from time import perf_counter
 
@@ -118,8 +117,8 @@ print(json.dumps({"cold": 1e3 * timed("p100/Model"), "warm": 1e6 * timed("p101/M
 """
 
 
-# Processes in one turn, of what starts fast enough.
-REPEATED = 7
+# Processes in one round, of what starts fast enough.
+REPEATED = {BY_HAND: 7, OURS: 7}
 DONE = "done"
 
 
@@ -133,7 +132,7 @@ def run(effort: Effort, say: Callable[[str], None]) -> Result:
                 say(f"compiling {who}")
                 with suppress(RuntimeError):  # what fails here says so when it is measured
                     _process(DATA + PROGRAMS[who][1])
-        rows = compare_programs(programs, BY_HAND, figures, fewer, say)
+        rows = compare_programs(programs, BY_HAND, figures, fewer, say, times=REPEATED)
         named = by_name(fewer, say)
     rows += [
         Row(case, who, note=NOT_INSTALLED)
@@ -168,10 +167,8 @@ def _is_there(name: str) -> bool:
 def started(who: str) -> Measured:
     """Milliseconds of the import, and of a whole process less those of an empty one."""
     name, first_batch = PROGRAMS[who]
-    times = REPEATED if who in (BY_HAND, OURS) else 1
-    imported = [fresh(IMPORTING.format(name))["seconds"] for _ in range(times)]
-    batches = [_process(DATA + first_batch) - _process("") for _ in range(times)]
-    return {"import": 1e3 * median(imported), "first": 1e3 * median(batches)}
+    imported = fresh(IMPORTING.format(name))["seconds"]
+    return {"import": 1e3 * imported, "first": 1e3 * (_process(DATA + first_batch) - _process(""))}
 
 
 def _process(code: str) -> float:
@@ -191,19 +188,13 @@ def by_name(effort: Effort, say: Callable[[str], None]) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="batchloom-") as folder:
         for number in range(200):
             write_package(Path(folder), f"p{number}")
-        programs = {OURS: partial(found, folder)}
+        programs = {OURS: partial(fresh, NAMED, folder)}
         fresh(NAMED, folder)  # leaves its bytecode
         figures = [Figure("cold", COLD, "ms"), Figure("warm", WARM, "µs")]
-        rows = compare_programs(programs, OURS, figures, effort, say)
+        rows = compare_programs(programs, OURS, figures, effort, say, times=REPEATED)
     for row in rows:
         row.relative = None
     return rows
-
-
-def found(folder: str) -> Measured:
-    """Medians of several processes: each finds a first and a next model only once."""
-    each = [fresh(NAMED, folder) for _ in range(REPEATED)]
-    return {key: median(one[key] for one in each) for key in each[0]}
 
 
 def write_package(folder: Path, name: str) -> None:

@@ -268,3 +268,16 @@ def test_writing_to_batches_in_the_loop_disturbs_no_later_one(prefetch: int) -> 
         expected = 2.0 * batch.indices
         assert batch.x.tolist() == expected.tolist()
         batch.x = np.zeros(1)  # its own business: no step comes after
+
+
+def test_an_action_that_a_pipeline_would_take_for_its_own_method_is_refused() -> None:
+    class Taken(Batch):
+        @action
+        def reset(self) -> Taken:
+            return self
+
+    taken = Dataset(batch_class=Taken, data={"x": np.arange(3)})
+    with pytest.raises(DefinitionError, match="action 'reset' of Taken could never be a step"):
+        taken.p.reset()
+    with pytest.raises(DefinitionError, match="another name"):
+        taken >> Pipeline()

@@ -70,6 +70,11 @@ KINDS: dict[str, Callable[[], Any]] = {
     "Series": lambda: pd.Series(GRID[:, 1], index=[f"row {i}" for i in range(N)]),
     "DataFrame": lambda: pd.DataFrame({"a": range(N), "b": WORDS}, index=list("lkjihgfedcba")),
     "categories": lambda: pd.Series(WORDS, dtype="category"),
+    "Index": lambda: pd.Index(WORDS),
+    "MultiIndex": lambda: pd.MultiIndex.from_arrays([range(N), WORDS]),
+    "days": lambda: pd.date_range("2020-01-01", periods=N, tz="UTC"),
+    "Categorical": lambda: pd.Categorical(WORDS),
+    "ints and nulls": lambda: pd.array([1, None, 3] * 4, dtype="Int64"),
     "Arrow array": lambda: pa.array(WORDS),
     "Arrow chunks": lambda: pa.chunked_array([WORDS[:5], WORDS[5:]]),
     "Arrow table": lambda: pa.table({"a": range(N), "b": WORDS}),
@@ -133,7 +138,10 @@ def test_rebatching_gives_the_same_rows(kind: str, shuffle: int) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["Series", "DataFrame", "Arrow table", "Arrow array", "csr matrix", "csr array", "masked"],
+    [
+        *("Series", "DataFrame", "Index", "MultiIndex", "days", "Categorical", "ints and nulls"),
+        *("Arrow table", "Arrow array", "csr matrix", "csr array", "masked"),
+    ],
 )
 def test_a_batch_and_its_parts_are_of_the_kind_that_was_given(kind: str) -> None:
     data = KINDS[kind]()

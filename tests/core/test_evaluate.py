@@ -11,6 +11,7 @@ import pytest
 
 from batchloom import B, Batch, Dataset, Pipeline, V, action
 from batchloom.errors import (
+    DataError,
     DefinitionError,
     UnknownComponentError,
     UnknownDestinationError,
@@ -282,3 +283,33 @@ def test_a_metric_that_raises_keeps_its_type_and_is_named() -> None:
     with pytest.raises(ZeroDivisionError, match="mine") as caught:
         pipeline.run(4)
     assert any("fails" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        (lambda x: x[1:], "3 rows"),
+        (lambda x: {"whole": x, "less": x[1:]}, "3 rows"),
+        (lambda x: 1.0, "no rows"),
+        (lambda x: None, "no rows"),
+    ],
+)
+def test_predictions_that_are_not_one_for_each_item_are_refused_at_their_batch(
+    output: Any, found: str
+) -> None:
+    class Wrong(Parity):
+        def _predict(self, x: Any) -> Any:
+            return output(np.asarray(x))
+
+    evaluation = Dataset(data={"x": np.arange(8), "y": np.arange(8)}).p.init_variable("s")
+    evaluation = evaluation.init_model("dynamic", Wrong, "m")
+    with pytest.raises(DataError, match=f"predicts has {found}.*4 items") as caught:
+        evaluation.evaluate_model("m", x="x", y="y", metrics=len, save_to="s").run(4)
+    assert any("batch 0 of epoch 0" in note for note in caught.value.__notes__)
+
+
+def test_targets_are_those_of_the_batch() -> None:
+    evaluation = Dataset(data={"x": np.arange(8)}).p.init_variable("s")
+    evaluation = evaluation.init_model("dynamic", Parity, "m")
+    with pytest.raises(DataError, match="y has 8 rows, and the batch 4 items"):
+        evaluation.evaluate_model("m", x="x", y=np.arange(8), metrics=len, save_to="s").run(4)

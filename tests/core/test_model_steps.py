@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 from spied_models import Spy, given, pipeline, plain
 
@@ -150,3 +152,18 @@ def test_a_model_keeps_no_run_that_has_ended(prefetch: int, ends: str) -> None:
     else:
         collections.deque(batches, 0)
     assert handle.in_run is None
+
+
+def test_data_of_all_items_in_the_place_of_a_component_is_warned_of() -> None:
+    with pytest.warns(
+        UserWarning, match=r"x= is given 6 rows .*as many as the dataset.*x='\.\.\.'"
+    ):
+        given(pipeline().train_model("spy", x=np.arange(6)))
+
+
+@pytest.mark.parametrize("name", ["x", "other"])
+def test_data_that_is_the_same_for_all_batches_is_not(name: str) -> None:
+    rows = {"x": 3, "other": 6}[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(given(pipeline().train_model("spy", **{name: np.arange(rows)}))[0][name]) == rows

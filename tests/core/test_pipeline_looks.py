@@ -89,6 +89,15 @@ def test_without_a_terminal_each_epoch_is_a_line_of_the_log(
     assert capsys.readouterr().err == ""
 
 
+def test_a_process_without_stderr_logs_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with caplog.at_level(logging.INFO, logger="batchloom"):
+        pipeline().run(2, bar=True)
+    assert [each.getMessage() for each in caplog.records] == ["epoch 1/1"]
+
+
 def test_a_notebook_draws_the_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

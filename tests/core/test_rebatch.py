@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from math import ceil
 from typing import Any
 
@@ -173,3 +174,23 @@ def test_batches_that_cannot_be_put_together_are_named_with_the_step() -> None:
     with pytest.raises(DataError, match="x and x, z") as caught:
         uneven.run(2)
     assert "in step rebatch(4), which puts batches 0 to 1 of epoch 0" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_what_was_worked_out_of_items_is_worked_out_anew_of_others(prefetch: int) -> None:
+    class Summed(Batch):
+        @functools.cached_property
+        def total(self) -> int:
+            return int(self.x.sum())
+
+        @action
+        def look(self) -> Summed:
+            assert self.total == self.x.sum() == self.total
+            return self
+
+        @action
+        def halve(self) -> Summed:
+            return self.take(self.x % 2 == 0)
+
+    summed = Dataset(batch_class=Summed, data={"x": np.arange(12)}).p.look().halve().look()
+    summed.rebatch(4).look().run(3, prefetch=prefetch)

@@ -78,6 +78,12 @@ def test_listing_names_imports_no_model(install) -> None:
     assert "zeta_mod" not in sys.modules
 
 
+@pytest.mark.parametrize("given", [BaseModel, 3, ["my/Net"], None])
+def test_only_names_are_looked_up(given: object) -> None:
+    with pytest.raises(DefinitionError, match="takes a registered name"):
+        get_model_class(given)
+
+
 def test_names_of_this_process(install) -> None:
     class Mine(BaseModel):
         pass
@@ -104,7 +110,9 @@ def test_names_of_this_process(install) -> None:
     for wrong in ("", "my/*", "my/", 3):
         with pytest.raises(DefinitionError):
             register(wrong, Mine)
-    with pytest.raises(ModelNotFoundError, match=r"'my/Nett': did you mean 'my/Net'"):
+    with pytest.raises(
+        ModelNotFoundError, match=r"'my/Nett': did you mean 'my/Net'.*list_models\('my'\)"
+    ):
         get_model_class("my/Nett")
 
 

@@ -18,11 +18,14 @@ from batchloom.errors import (
     ModelProtocolError,
     NamespaceNotInstalledError,
     PluginDisabledError,
+    PluginError,
     PluginImportError,
     PluginVersionError,
 )
 from batchloom.models import get_model_class, list_models, refresh
+from batchloom.models.entries import entries
 from batchloom.models.handle import ModelSpec
+from batchloom.models.states import by_loading as states_of
 
 # The order of faults: namespace, name, owner, version, import, protocol.
 
@@ -103,6 +106,49 @@ def test_nobody_slips_a_name_into_the_namespace_of_another_package(install, monk
     assert get_model_class("acme/Lasso").__name__ == "Lasso"
     monkeypatch.setenv("BATCHLOOM_DISABLE_PLUGINS", "intruder")
     assert get_model_class("acme/Ridge").__name__ == "Ridge"
+
+
+def test_who_has_a_name_is_said_of_that_name_alone(install) -> None:
+    models = {"acme/Net": "acme_net:Net", "acme/Other": "acme_net:Other"}
+    install("batchloom-acme", models=models, acme_net=NET)
+    install("intruder", models={"acme/Net": "acme_net:Net", "acme/Mine": "acme_net:Other"})
+    with pytest.raises(AmbiguousModelError, match="by more than one package: ") as caught:
+        get_model_class("acme/Net")
+    assert "acme/Other" not in str(caught.value)
+    with pytest.raises(
+        AmbiguousModelError,
+        match=r"by intruder 1.0 .*belongs to batchloom-acme 1.0, which has no such name",
+    ):
+        get_model_class("acme/Mine")
+
+
+@pytest.mark.parametrize("value", ["acme_net:Net", "acme_net:__doc__"])
+def test_what_is_no_resolver_is_told_so(install, value) -> None:
+    install("batchloom-acme", models={"acme/*": value}, acme_net=NET)
+    for asked in (lambda: get_model_class("acme/Ridge"), lambda: list_models("acme")):
+        with pytest.raises(PluginError, match=r"no resolver. A key that ends in \* names"):
+            asked()
+    with pytest.raises(ModelNotFoundError, match="'Ridge': did you mean 'sklearn/Ridge'"):
+        get_model_class("Ridge")  # nobody else's names are touched
+
+
+def test_a_key_that_is_no_name_is_said_to_be_broken(install) -> None:
+    models = {"Net": "acme_net:Net", "acme/": "acme_net:Net", "acme/Net": "acme_net:Net"}
+    install("batchloom-acme", models=models, acme_net=NET)
+    assert list_models("acme") == ["acme/Net"]
+    assert "Net" not in list_models()
+    with pytest.raises(ModelNotFoundError, match=r"'Net': did you mean 'acme/Net'\?"):
+        get_model_class("Net")
+    with pytest.raises(ModelNotFoundError):
+        get_model_class("acme/")
+    mine = (each for each in entries("batchloom.models") if each.package == "batchloom-acme")
+    states = {each.key: states_of(each) for each in mine}
+    assert {key: each.word for key, each in states.items()} == {
+        "Net": "broken",
+        "acme/": "broken",
+        "acme/Net": "ready",
+    }
+    assert "its key is 'namespace/Name'" in states["Net"].advice
 
 
 @pytest.mark.parametrize(

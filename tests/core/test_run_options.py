@@ -100,6 +100,8 @@ def test_unknown_options_are_refused_with_the_nearest(
         {"on_damage": "prevoius"},
         {"force": 1},
         {"debug": "yes"},
+        {"checkpoint": True},
+        {"checkpoint": 3},
         {"executor": "threads"},
     ],
     ids=str,

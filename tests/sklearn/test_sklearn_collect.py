@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from batchloom import Dataset
 from batchloom.errors import ModelConfigError, ModelInputError, ModelNotBuiltError
 
 FOREST = {"n_estimators": 5, "random_state": 0}
@@ -161,6 +162,37 @@ def test_ordered_categories_have_to_be_the_same(drive, cancer):
     low = low.assign(texture=low["texture"].cat.remove_unused_categories())
     with pytest.raises(ModelInputError, match=r"'texture'.*same for all"):
         handle.train((), {"x": low, "y": y[low.index]})
+
+
+KINDS_OF_LABELS = {
+    "Index": pd.Index,
+    "Categorical": pd.Categorical,
+    "array": lambda labels: pd.array(labels, dtype="string"),
+    "polars": lambda labels: pytest.importorskip("polars").Series(labels),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_LABELS)
+def test_labels_of_any_kind_are_put_together_and_compared(cancer, kind):
+    x, y = cancer
+    words = np.array(["benign", "malignant"])[y]
+    training = (
+        Dataset(data={"x": x, "y": KINDS_OF_LABELS[kind](words)})
+        .p.init_model("dynamic", "sklearn/RandomForestClassifier", "clf", config=FOREST)
+        .train_model("clf", x="x", y="y")
+        .run(64)
+    )
+    theirs = RandomForestClassifier(**FOREST).fit(x, words)
+    predicted = training.get_model_by_name("clf").predict(x=x)
+    np.testing.assert_array_equal(predicted, theirs.predict(x))
+    scores = (
+        training.dataset.p.import_model("clf", training)
+        .init_variable("scores")
+        .evaluate_model("clf", x="x", y="y", metrics="accuracy", save_to="scores")
+        .run(64)
+        .get_variable("scores")
+    )
+    assert scores == {"accuracy": theirs.score(x, words)}
 
 
 def test_polars_frames(drive, cancer):

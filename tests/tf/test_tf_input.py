@@ -49,6 +49,8 @@ BAD = {
     ),
     "strings as labels": ({"x": X, "y": np.array(list("abcd"))}, "y has strings such as 'a'"),
     "strings as data": ({"x": np.full((4, 64), "a"), "y": Y}, "x: expected float32, found strings"),
+    "complex numbers": ({"x": X * 1j, "y": Y}, "x: expected float32, found complex64: make real"),
+    "dates as labels": ({"x": X, "y": Y.astype("M8[s]")}, "y: expected float32, found datetime64"),
     "objects": (
         {"x": np.array([X, None, 1, 2], object), "y": Y},
         "x is an array of Python objects",

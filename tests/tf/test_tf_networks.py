@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from batchloom import Dataset
+from batchloom import C, Dataset, Pipeline
 from batchloom.errors import ModelConfigError
 from batchloom.models import RunInfo
 
@@ -167,6 +167,15 @@ def test_a_keras_config_makes_the_network(drive, keras, form):
 def test_a_wrong_config_is_refused_before_any_data_comes(drive, keras, config, message):
     with pytest.raises(ValueError, match=message):
         drive("tf/Model", config)
+
+
+@pytest.mark.parametrize(
+    "config", [{"optimizer": "adan"}, {"loss": "mse", "metrics": ["acuracy"]}, {"loss": "msee"}]
+)
+def test_names_that_keras_does_not_know_are_refused_when_the_pipeline_is_written(config):
+    with pytest.raises(ModelConfigError, match="Keras knows no"):
+        Pipeline().init_model("dynamic", "tf/Model", config={"model": mlp, **config})
+    Pipeline().init_model("dynamic", "tf/Model", config={"model": mlp, "loss": C.loss})
 
 
 def test_a_config_with_code_in_it_is_refused(drive, keras):

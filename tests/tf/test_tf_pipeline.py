@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -47,6 +49,15 @@ def test_any_prefetch_gives_the_same_to_the_bit(dataset, chain):
             np.testing.assert_array_equal(first, other)
     elsewhere = (training(chain) << dataset).run(32, shuffle=True, n_epochs=2, seed=12)
     assert elsewhere.get_variable("losses") != losses[0]
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickle.dumps])
+def test_a_pipeline_that_has_made_a_network_says_how_it_can_be_copied(dataset, chain, duplicate):
+    pipeline = training(chain) << dataset
+    duplicate(pipeline)
+    pipeline.run(250)
+    with pytest.raises(TypeError, match=r"model 'net' cannot be copied or pickled.*save_model"):
+        duplicate(pipeline)
 
 
 def test_pipelines_of_one_template_run_side_by_side_and_share_nothing(dataset, chain, keras):

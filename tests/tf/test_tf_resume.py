@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import stopped_runs as runs
 from resumed_runs import ResumedRuns, nothing_but_checkpoints
+
+from batchloom import Dataset, Pipeline
+from batchloom.errors import CheckpointMismatchError
 
 pytest.importorskip("tensorflow")
 from stopped_tf import CHAIN
@@ -67,3 +71,37 @@ def test_a_callback_that_cannot_be_kept_is_named_before_anything_is_lost(tmp_pat
     with pytest.raises(CheckpointError, match="Opaque keeps 'seen'.*get_state"):
         made.run(**runs.RUN, checkpoint=tmp_path, checkpoint_every=1)
     assert not list(tmp_path.iterdir())
+
+
+def of_objects(units: int = 4, rate: float = 0.01) -> Pipeline:
+    import keras
+
+    config = {
+        "layers": [keras.layers.Dense(units, "relu"), keras.layers.Dense(2, "softmax")],
+        "optimizer": keras.optimizers.Adam(rate),
+        "loss": "sparse_categorical_crossentropy",
+    }
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    return (
+        Dataset(data={"x": x, "y": (x[:, 0] > 0).astype(int)})
+        .p.init_model("dynamic", "tf/Sequential", "net", config=config)
+        .train_model("net", x="x", y="y")
+    )
+
+
+def weights_of(run: Pipeline) -> list[np.ndarray]:
+    return run.get_model_by_name("net").network.get_weights()  # type: ignore[no-any-return]
+
+
+def test_objects_that_are_made_again_are_those_of_the_checkpoint(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"batch_size": 10, "n_epochs": 2, "seed": 1}
+    for batch in of_objects().gen_batch(**options, checkpoint=tmp_path, checkpoint_every=2):
+        if batch.number == 7:
+            break
+    with pytest.raises(CheckpointMismatchError, match="units=4.* then, .*units=5.* now"):
+        of_objects(units=5).resume(tmp_path)
+    with pytest.raises(CheckpointMismatchError, match="learning_rate"):
+        of_objects(rate=0.1).resume(tmp_path)
+    resumed = weights_of(of_objects().resume(tmp_path))
+    for mine, known in zip(resumed, weights_of(of_objects().run(**options)), strict=True):
+        assert np.array_equal(mine, known)

@@ -340,3 +340,14 @@ def test_averages_of_the_weights_are_put_in_place_at_the_end_as_in_fit(keras, di
     fitted.fit(x, y, batch_size=500, epochs=2, shuffle=False, verbose=0)
     for mine, known in zip(network.get_weights(), fitted.get_weights(), strict=True):
         assert np.array_equal(mine, known)
+
+
+def test_metrics_are_called_as_keras_calls_them(drive, keras, batches):
+    metrics = ["mae", "RootMeanSquaredError", keras.metrics.MeanAbsoluteError(name="off_by")]
+    config = {"layers": [keras.layers.Dense(1)], "loss": "mse", "metrics": metrics}
+    x, y = batches[0]
+    names = ["mae", "RootMeanSquaredError", "off_by"]
+    values = drive("tf/Sequential", config).train(x=x, y=y, output=["predictions", *names])
+    error = values[0][:, 0] - y
+    expected = np.abs(error).mean(), np.sqrt((error**2).mean()), np.abs(error).mean()
+    np.testing.assert_allclose(values[1:], expected, rtol=1e-5)

@@ -123,3 +123,25 @@ def test_a_class_that_the_first_batch_lacks(driving):
         "xgboost/XGBClassifier", driving.batches(100, x=x, y=y), config, n_epochs=3
     )
     assert np.mean(handle.predict((), {"x": x}) == y) > 0.8
+
+
+@pytest.mark.parametrize("own_objective", [False, True])
+def test_a_metric_of_ones_own_gets_what_it_gets_in_the_library(binary, driving, own_objective):
+    x, y = binary
+
+    def logistic(y_true, y_pred):
+        share = 1 / (1 + np.exp(-y_pred))
+        return share - y_true, share * (1 - share)
+
+    def highest(y_true, y_pred):
+        return float(y_pred.max())
+
+    config = {**CONTINUE, "eval_metric": highest, "eval_set": (x, y)}
+    if own_objective:
+        config["objective"] = logistic
+    given = driving.batches(500, x=x[:1000], y=y[:1000])
+    handle, (history,) = driving.drive("xgboost/XGBClassifier", given, config)
+    proba = handle.predict((), {"x": x, "output": "proba"})[:, 1].max()
+    margin = handle.predict((), {"x": x, "output": "margin"}).max()
+    expected = margin if own_objective else proba
+    assert history[-1]["validation-highest"] == pytest.approx(expected, rel=1e-4)

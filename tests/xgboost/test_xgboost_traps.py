@@ -154,6 +154,8 @@ def test_weights(weight, match):
         ("XGBRegressor", {"eval_fraction": 1.5}, "between 0 and 1"),
         ("XGBRegressor", {"eval_set": np.zeros(3)}, "eval_set: give"),
         ("XGBRFRegressor", {"strategy": "continue"}, "random forest"),
+        ("XGBRegressor", {"warm_start": "no"}, "warm_start='no' is neither True nor False"),
+        ("XGBRegressor", {"spool": 1}, "spool=1 is neither True, False nor a folder"),
         ("XGBRegressor", {"eta": 0.1, "learning_rate": 0.2}, "eta=0.1 and learning_rate=0.2"),
         ("Booster", {"seed": 1, "params": {"random_state": 2}}, "values of one parameter"),
     ],
@@ -245,3 +247,12 @@ def test_an_output_that_is_no_name(output):
     handle = begun()
     with pytest.raises(ModelInputError, match="is no name"):
         handle.predict((), {"x": batch()["x"], "output": output})
+
+
+@BOTH
+@pytest.mark.parametrize(("low", "high"), [(-1, 2), (3, 2)])
+def test_bounds_that_are_no_span(strategy, low, high):
+    handle = begun("xgboost/Booster", objective="survival:aft", strategy=strategy)
+    x, lower, upper = np.zeros((3, 2)), np.array([1, low, 1]), np.array([np.inf, high, 1])
+    with pytest.raises(ModelInputError, match=f"label_lower_bound: {low} at row 1.*{high}"):
+        handle.train((), {"x": x, "label_lower_bound": lower, "label_upper_bound": upper})

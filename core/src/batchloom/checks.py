@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,22 @@ def check_definition(definition: Definition) -> Known:
         For the first step that names something that is not there, or not there yet.
     """
     assert definition.dataset is not None
+    _check_actions_can_be_called(definition.dataset.batch_class)
     return check_added(definition, Known(definition.dataset.components), 0)
+
+
+@functools.cache
+def _names_of_pipelines() -> list[str]:
+    return [each for each in dir(Dataset.pipeline_class) if not each.startswith("_")]
+
+
+def _check_actions_can_be_called(batch_class: type[Batch]) -> None:
+    for name in _names_of_pipelines():
+        if action_mark(batch_class, name) is not None:
+            raise DefinitionError(
+                f"the action {name!r} of {batch_class.__name__} could never be a step, because a pipeline "
+                f"has a {name} of its own: give the action another name"
+            )
 
 
 def check_added(definition: Definition, before: Known, checked: int) -> Known:

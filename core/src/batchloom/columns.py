@@ -212,7 +212,9 @@ def stack_rows(values: list[Any]) -> Any:
     if len(values) == 1 or all(each is None for each in values):
         return first
     library = type(first).__module__.partition(".")[0]
-    if library in ("pandas", "polars"):
+    if library == "pandas":
+        return _stack_pandas(sys.modules[library], values)
+    if library == "polars":
         return sys.modules[library].concat(values)
     if hasattr(first, "tocsr"):
         return sys.modules["scipy.sparse"].vstack(values, format="csr")
@@ -235,6 +237,15 @@ def _is_masked(data: Any) -> bool:
     # Where numpy.ma was not imported there are none, and to import it takes a tenth of NumPy's own time.
     masked = sys.modules.get("numpy.ma")
     return masked is not None and isinstance(data, masked.MaskedArray)
+
+
+def _stack_pandas(pd: Any, values: list[Any]) -> Any:
+    first = values[0]
+    if hasattr(first, "iloc"):
+        return pd.concat(values)
+    if isinstance(first, pd.Index):
+        return first.append(values[1:])
+    return pd.concat([pd.Series(each) for each in values], ignore_index=True).array
 
 
 def _stack_arrow(pa: Any, values: list[Any]) -> Any:

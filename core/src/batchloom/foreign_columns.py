@@ -15,14 +15,19 @@ from batchloom.errors import DataError
 from batchloom.ordering import Positions
 
 
-class PandasColumn:
-    """A pandas Series or DataFrame; rows keep their type, labels and dtypes."""
-
+class _AsGiven:
     def __init__(self, data: Any) -> None:
         self._data = data
 
     def __len__(self) -> int:
         return len(self._data)
+
+    def whole(self) -> Any:
+        return self._data
+
+
+class PandasColumn(_AsGiven):
+    """A pandas Series or DataFrame; rows keep their type, labels and dtypes."""
 
     def take(self, positions: Positions) -> Any:
         return self._data.iloc[positions]
@@ -30,15 +35,12 @@ class PandasColumn:
     def rows(self, start: int, stop: int, copy: bool = True) -> Any:
         return self._data.iloc[start:stop].copy()
 
-    def whole(self) -> Any:
-        return self._data
 
-
-class SparseColumn:
+class SparseColumn(_AsGiven):
     """A SciPy sparse matrix or array, held by rows."""
 
     def __init__(self, data: Any) -> None:
-        self._data = data
+        super().__init__(data)
         self._rows = data.tocsr()
 
     def __len__(self) -> int:
@@ -50,18 +52,9 @@ class SparseColumn:
     def rows(self, start: int, stop: int, copy: bool = True) -> Any:
         return self._rows[start:stop]
 
-    def whole(self) -> Any:
-        return self._data
 
-
-class ArrowColumn:
+class ArrowColumn(_AsGiven):
     """An Arrow array, chunked array or table, whose rows nobody can change."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
 
     def take(self, positions: Positions) -> Any:
         return self._data.take(positions)
@@ -69,18 +62,9 @@ class ArrowColumn:
     def rows(self, start: int, stop: int, copy: bool = True) -> Any:
         return self._data.slice(start, stop - start)
 
-    def whole(self) -> Any:
-        return self._data
 
-
-class FileColumn:
+class FileColumn(_AsGiven):
     """A dataset in an HDF5 file, which is read in the file's order and each row once."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
 
     def take(self, positions: Positions) -> Any:
         rows, places = np.unique(positions, return_inverse=True)
@@ -89,27 +73,15 @@ class FileColumn:
     def rows(self, start: int, stop: int, copy: bool = True) -> Any:
         return self._data[start:stop]
 
-    def whole(self) -> Any:
-        return self._data
 
-
-class IndexedColumn:
+class IndexedColumn(_AsGiven):
     """Anything with a length that an array of integers can index."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
 
     def take(self, positions: Positions) -> Any:
         return self._data[positions]
 
     def rows(self, start: int, stop: int, copy: bool = True) -> Any:
         return self.take(np.arange(start, stop))
-
-    def whole(self) -> Any:
-        return self._data
 
 
 def foreign_column(name: str, data: Any) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,20 @@ def merged(batches: Sequence[Batch], positions: Positions | None = None) -> Batc
 def _like(batch: Batch) -> Batch:
     """Make a batch that takes the place of another, without its components."""
     made = object.__new__(type(batch))
-    kept = {name: each for name, each in batch.__dict__.items() if name not in batch.components}
+    kept = {name: each for name, each in batch.__dict__.items() if not _is_of_items(name, batch)}
     portion = batch._portion.renamed(batch._position)
     kept |= {"components": batch.components, "_ids": None, "_portion": portion, "_position": 0}
     made.__dict__.update(kept)
     if batch.pipeline is not None:
         made.__dict__["pipeline"] = batch.pipeline.for_batch(made)
     return made
+
+
+def _is_of_items(name: str, batch: Batch) -> bool:
+    """Tell whether an attribute goes with the items: a component, or what was worked out once from them."""
+    if name in batch.components:
+        return True
+    return isinstance(getattr(type(batch), name, None), functools.cached_property)
 
 
 def _hold_all(made: Batch, batches: Sequence[Batch], positions: Positions | None) -> None:

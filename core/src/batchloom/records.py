@@ -63,9 +63,8 @@ class Record:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         known = fields(self)
         values = dict(zip(known, args, strict=False))
-        wrong = [*args[len(known) :], *(each for each in kwargs if each not in known)]
-        if wrong or not values.keys().isdisjoint(kwargs):
-            raise TypeError(f"{type(self).__name__}({', '.join(known)}) got {args} and {kwargs}")
+        if len(args) > len(known) or not kwargs.keys() <= known.keys() - values.keys():
+            raise TypeError(f"{type(self).__name__}{_misfit(args, kwargs, tuple(known))}")
         for name, each in known.items():
             if name not in values:
                 values[name] = kwargs[name] if name in kwargs else self._default(name, each)
@@ -118,6 +117,20 @@ def _find_fields(kind: type[Record]) -> Mapping[str, Field]:
         made[name] = given if isinstance(given, Field) else Field(given)
     kind.__record_fields__ = made
     return made
+
+
+def _misfit(args: tuple[Any, ...], kwargs: Mapping[str, Any], known: tuple[str, ...]) -> str:
+    """Say which arguments do not fit the fields of a record."""
+    from batchloom.errors import nearest
+
+    if len(args) > len(known):
+        found = f"takes {len(known)} arguments at most, not {len(args)}"
+    else:
+        name = next(each for each in kwargs if each not in known[len(args) :])
+        found = f"got {name!r} twice"
+        if name not in known:
+            found = f"has no argument {name!r}{nearest(name, known)}"
+    return f" {found}{'' if found.endswith('?') else '.'} Its arguments are {', '.join(known)}"
 
 
 def _frozen(message: str) -> AttributeError:

@@ -49,6 +49,12 @@ class Entry(NamedTuple):
         return self.key.partition("/")[0]
 
     @property
+    def is_name(self) -> bool:
+        """Whether the key is one that a model can be asked for by."""
+        namespace, _, rest = self.key.partition("/")
+        return bool(namespace.strip() and rest.strip())
+
+    @property
     def owner(self) -> str:
         """The package and its version, as people write them."""
         return f"{self.package} {self.version}"
@@ -209,7 +215,8 @@ def _scan() -> Scanned:
     for distribution in _distributions():
         for entry in dict.fromkeys(_entries_of(distribution)):  # equal ones can come twice
             found[entry.group][None].append(entry)
-            found[entry.group].setdefault(entry.namespace, []).append(entry)
+            if entry.is_name:
+                found[entry.group].setdefault(entry.namespace, []).append(entry)
     return found
 
 

@@ -117,6 +117,11 @@ def get_model_class(name: str) -> type:
     ModelProtocolError
         If what is registered is no model.
     """
+    if not isinstance(name, str):
+        raise DefinitionError(
+            f"get_model_class takes a registered name, 'namespace/Name', not {name!r}. Where a name may "
+            "stand in init_model, a class or an estimator may, too"
+        )
     if name in _own:
         return _own[name]
     entry = find_entry(name)
@@ -149,7 +154,7 @@ def find_entry(name: str) -> Entry:
     owners = [each for each in enabled if each.owns_namespace]
     intruders = [each for each in claims if owners and not each.owns_namespace]
     if len(claims) > 1 or intruders:
-        raise _ambiguous(name, [*claims, *(owners if intruders else ())])
+        raise _ambiguous(name, claims, owners)
     return claims[0]
 
 
@@ -182,7 +187,7 @@ def list_models(namespace: str | None = None) -> list[str]:
 def namespaces() -> list[str]:
     """List the namespaces that this process or an installed package provides."""
     own = {each.partition("/")[0] for each in _own if "/" in each}
-    return sorted(own | {each.namespace for each in installed.entries(GROUP)})
+    return sorted(own | {each.namespace for each in installed.entries(GROUP) if each.is_name})
 
 
 def name_of(model_class: type) -> str | None:
@@ -225,23 +230,40 @@ def _checked_namespace(name: str) -> Sequence[Entry]:
 
 
 def _load(entry: Entry, name: str) -> Any:
-    found = installed.load(entry)
     if not entry.key.endswith("/*"):
-        return found
+        return installed.load(entry)
+    resolver = _resolver(entry)
     rest = name.partition("/")[2]
     try:
-        return found(rest)
+        return resolver(rest)
     except LookupError as exc:
         # A library may raise a KeyError of its own while it is imported.
-        if rest in _resolver_names(entry):
+        if rest in resolver_names(entry):
             raise installed.import_failure(entry, exc) from exc
         raise _not_found(name) from exc
     except (Exception, SystemExit) as exc:
         raise installed.import_failure(entry, exc) from exc
 
 
-def _resolver_names(entry: Entry) -> list[str]:
-    resolver = installed.load(entry)
+def _resolver(entry: Entry) -> Any:
+    found = installed.load(entry)
+    if not callable(found) or not callable(getattr(found, "names", None)):
+        raise PluginError(
+            f"the {entry} is {found!r}, and no resolver. A key that ends in * names an object that makes a "
+            "class of the rest of a name when it is called, and lists what it knows by names()"
+        )
+    return found
+
+
+def resolver_names(entry: Entry) -> list[str]:
+    """Return what a resolver says that it knows.
+
+    Raises
+    ------
+    PluginError
+        If it is none, or fails.
+    """
+    resolver = _resolver(entry)
     try:
         return list(resolver.names())
     except (Exception, SystemExit) as exc:
@@ -259,7 +281,7 @@ def _names_in(namespace: str) -> set[str]:
 def _names_of(entry: Entry) -> set[str]:
     if not entry.key.endswith("/*"):
         return {entry.key}
-    names = (f"{entry.namespace}/{each}" for each in _resolver_names(entry))
+    names = (f"{entry.namespace}/{each}" for each in resolver_names(entry))
     return {each for each in names if installed.disabled_by(entry, each) is None}
 
 
@@ -312,18 +334,28 @@ def _not_found(name: str) -> ModelNotFoundError:
     owners = sorted({each.owner for each in installed.entries(GROUP, namespace)})
     return ModelNotFoundError(
         f"unknown model {name!r}{nearest(name, known) or '.'} "
-        f"{', '.join(owners) or 'This process'} has {len(known)} under {namespace}/; the command "
-        f"`batchloom models {namespace}` lists them"
+        f"{', '.join(owners) or 'This process'} has {len(known)} under {namespace}/; "
+        + (
+            f"the command `batchloom models {namespace}`"
+            if owners
+            else f"list_models({namespace!r})"
+        )
+        + " lists them"
     )
 
 
-def _ambiguous(name: str, claims: Sequence[Entry]) -> AmbiguousModelError:
+def _ambiguous(name: str, claims: Sequence[Entry], owners: Sequence[Entry]) -> AmbiguousModelError:
+    # Whether a resolver has the name too, only importing it would tell.
+    claims = [*claims, *(each for each in owners if each.key.endswith("/*"))]
     who = sorted({f"{each.owner} ({each.key!r} = {each.value})" for each in claims})
+    several = "more than one package: " if len(who) > 1 else ""
     namespace = claims[0].namespace
+    owner = owners[0].owner if owners else f"batchloom-{normalised(namespace)}"
     return AmbiguousModelError(
-        f"{name!r} is registered by more than one package: {'; '.join(who)}. Uninstall one, or "
-        f"name one in {installed.DISABLE}. The namespace {namespace}/ belongs to "
-        f"batchloom-{normalised(namespace)}"
+        f"{name!r} is registered by {several}{'; '.join(who)}. Uninstall "
+        f"{'one' if several else 'it'}, or name {'one' if several else 'it'} in {installed.DISABLE}. "
+        f"The namespace {namespace}/ belongs to {owner}"
+        + ("" if several else ", which has no such name")
     )
 
 

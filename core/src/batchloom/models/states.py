@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from batchloom.errors import BatchloomError, PluginError
 from batchloom.models import entries as installed
@@ -37,6 +36,8 @@ def by_metadata(entry: Entry) -> State:
     """Tell the state as far as metadata can, importing nothing of the package."""
     if word := installed.disabled_by(entry):
         return State("switched off", f"{word!r} in {installed.DISABLE} switches it off")
+    if entry.group == registry.GROUP and not entry.is_name:
+        return State("broken", f"the {entry} gives no name to a model: its key is 'namespace/Name'")
     if rivals := _rivals(entry):
         return State(
             "two owners",
@@ -95,18 +96,18 @@ def _load(entry: Entry) -> None:
         if entry in broken:
             raise broken[entry]
         return
+    if entry.group == registry.GROUP and entry.key.endswith("/*"):
+        _check_names(entry)
+        return
     found = installed.load(entry)
-    if entry.group == registry.GROUP and not entry.key.endswith("/*"):
+    if entry.group == registry.GROUP:
         check_model_class(found, f"the {entry}")
     elif not callable(found):
         raise PluginError(f"the {entry} is {found!r}, and nothing that can be called")
-    elif entry.group == registry.GROUP:
-        _check_names(entry, found)
 
 
-def _check_names(entry: Entry, resolver: Any) -> None:
-    names = list(resolver.names())
-    if not all(isinstance(each, str) for each in names):
+def _check_names(entry: Entry) -> None:
+    if not all(isinstance(each, str) for each in registry.resolver_names(entry)):
         raise PluginError(f"the {entry} lists names that are no strings")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from batchloom.batch import Batch
+from batchloom.columns import row_count
 from batchloom.definition import Definition
 from batchloom.errors import ActionError, DefinitionError, UnknownComponentError
 from batchloom.expressions import (
@@ -114,6 +116,17 @@ class Arguments:
             for each in strings_in(self._given[name]):
                 if each not in components and each not in self._variables:
                     raise self._unknown(name, each, components)
+
+    def warn_of_whole_columns(self, n_items: int) -> None:
+        """Say which arguments are data of all items, where each batch should have those of its own."""
+        for name in sorted(self._data_args & self._fixed.keys()):
+            if n_items > 1 and row_count(self._fixed[name]) == n_items:
+                warnings.warn(
+                    f"{name}= is given {n_items} rows of data, as many as the dataset has items, and every "
+                    f"batch hands the model all of them. To hand over the batch's own name a component: "
+                    f"{name}='...'",
+                    stacklevel=2,
+                )
 
     def _entries(self) -> Iterator[tuple[str, Any]]:
         for name, each in self._given.items():

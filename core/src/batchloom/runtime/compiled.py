@@ -8,7 +8,9 @@ takes longer than the work itself.
 from __future__ import annotations
 
 import functools
+import linecache
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,6 @@ import numpy as np
 from batchloom.batch import Batch
 from batchloom.portion import Portion
 from batchloom.runtime.operations import Operation, located, perform, taken_over
-from batchloom.source_text import code_of, is_source_name
 
 if TYPE_CHECKING:
     from batchloom.models.runs import PipelineRun
@@ -287,6 +288,8 @@ def _called(operation: Operation) -> Callable[..., Any]:
 
 
 def _source_names(names: Iterable[str]) -> list[str]:
+    from batchloom.source_names import is_source_name
+
     return [each for each in names if is_source_name(each)]
 
 
@@ -294,3 +297,11 @@ def _lines_of_calls(source: str) -> list[int]:
     """Number the lines of a loop that call an operation, from 1."""
     lines = source.splitlines()
     return [number for number, line in enumerate(lines, 1) if line.lstrip().startswith(MADE)]
+
+
+@functools.lru_cache(maxsize=256)
+def code_of(source: str) -> CodeType:
+    """Compile source text; tracebacks show its lines."""
+    filename = f"<batchloom steps {hash(source) & 0xFFFFFFFF:08x}>"
+    linecache.cache[filename] = len(source), None, source.splitlines(keepends=True), filename
+    return compile(source, filename, "exec")

@@ -9,7 +9,8 @@ from batchloom.models.handle import ModelHandle, add_note_once
 from batchloom.models.lifecycle import plugins
 from batchloom.models.protocol import explain_call
 from batchloom.models.runs import current_run
-from batchloom.source_text import code_of, is_source_name
+from batchloom.runtime.compiled import code_of
+from batchloom.source_names import is_source_name
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch

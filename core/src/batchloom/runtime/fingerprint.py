@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,12 @@ from batchloom.records import fields
 from batchloom.steps import CompoundStep, PartnerStep, Step, short
 
 SAMPLED_ROWS = 1000
+
+_LONGEST = 1000
+# Keras counts the layers of a process in their names: made again, they have other numbers.
+_NUMBER = re.compile(r"_\d+$")
+# What the config of a network gains when it is first used; an input layer is no less.
+_OF_USE = ("build_config", "build_input_shape")
 
 
 def fingerprint(definition: Definition) -> dict[str, str]:
@@ -51,8 +58,38 @@ def stable_text(value: Any) -> str:
         return "[" + ", ".join(map(stable_text, value)) + "]"
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
+    if callable(getattr(value, "get_config", None)):
+        return _text_of_config(value)
     text = repr(value)
     return f"a {type(value).__qualname__}" if " at 0x" in text else text
+
+
+def _text_of_config(value: Any) -> str:
+    """Write an object that tells what it was made with, as Keras's layers and optimizers do."""
+    kind = type(value).__qualname__
+    try:
+        text = f"{kind}({_settings(value.get_config())})"
+    except Exception:  # a class of the user's that cannot tell
+        return f"a {kind}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return text if len(text) <= _LONGEST else f"{kind}({digest})"
+
+
+def _settings(config: Any) -> str:
+    if isinstance(config, str):
+        return repr(_NUMBER.sub("", config))
+    if isinstance(config, (list, tuple)):
+        return "[" + ", ".join(_settings(each) for each in config if not _is_input(each)) + "]"
+    if not isinstance(config, Mapping):
+        return stable_text(config)
+    if "class_name" in config and "config" in config:
+        return f"{config['class_name']}({_settings(config['config'])})"
+    given = {k: v for k, v in config.items() if v is not None and k not in _OF_USE}
+    return ", ".join(f"{key}={_settings(each)}" for key, each in given.items())
+
+
+def _is_input(config: Any) -> bool:
+    return isinstance(config, Mapping) and config.get("class_name") == "InputLayer"
 
 
 def _step(step: Step) -> str:

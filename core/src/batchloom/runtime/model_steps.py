@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from batchloom.batch import Batch
-from batchloom.columns import stack_rows
+from batchloom.columns import row_count, stack_rows
 from batchloom.definition import DeclareModel, ImportModel
-from batchloom.errors import DefinitionError
+from batchloom.errors import DataError, DefinitionError
 from batchloom.models.late import LateOutput
 from batchloom.records import replace
 from batchloom.runtime.arguments import Arguments
@@ -33,6 +33,8 @@ class ModelCall:
         self.arguments = Arguments(
             step.arguments, step.make_data, spec.data_args, spec.literal_args, around.definition
         )
+        assert around.definition.dataset is not None
+        self.arguments.warn_of_whole_columns(len(around.definition.dataset))
         self.destinations = Destinations(step.save_to, step.append_to, around.definition)
         self.destinations.warn_of_double_names(around.components)
         place = self.destinations.only
@@ -158,8 +160,12 @@ class EvaluateCall(PredictCall):
         if batch.size:
             target = self._target(batch, None)["y"]
             several = isinstance(self.step.target, (list, tuple))  # type: ignore[attr-defined]
+            true = _kept(target, batch.size, several)
             predicted = _kept(self.predict(batch), batch.size, self._asks_several)
-            self.gathered.append((_kept(target, batch.size, several), predicted))
+            if true is not None:
+                _check_rows("y has", true, batch.size)
+            _check_rows("what the model predicts has", predicted, batch.size)
+            self.gathered.append((true, predicted))
         return batch
 
     def finish(self, variables: Variables) -> None:
@@ -193,6 +199,16 @@ def _kept(value: Any, size: int, several: bool) -> Any:
     if isinstance(value, tuple) or (isinstance(value, list) and (several or len(value) != size)):
         return tuple(_kept(each, size, several) for each in value)
     return value.copy() if hasattr(value, "copy") else value
+
+
+def _check_rows(what: str, kept: Any, size: int) -> None:
+    """Refuse what the metrics could not compare item by item, while it is known which batch it is of."""
+    if isinstance(kept, (Mapping, tuple)):
+        for each in kept.values() if isinstance(kept, Mapping) else kept:
+            _check_rows(what, each, size)
+    elif (rows := row_count(kept)) != size:
+        found = f"no rows ({type(kept).__name__})" if rows is None else f"{rows} rows"
+        raise DataError(f"{what} {found}, and the batch {size} items: metrics compare one with one")
 
 
 def _joined(values: Sequence[Any]) -> Any:

@@ -65,6 +65,8 @@ class RunOptions(Record):
 
     def _check_checkpoint(self) -> None:
         if self.checkpoint is not None:
+            if not hasattr(self.checkpoint, "__fspath__") and not isinstance(self.checkpoint, str):
+                raise DefinitionError(f"checkpoint={self.checkpoint!r}: give a folder, a path")
             _check_every(self.checkpoint_every)
             return
         for name in FOR_CHECKPOINTS:

@@ -25,7 +25,8 @@ class Bar:
         self._logged = -1
         if shown:
             # A notebook draws bars, although what it writes to is no terminal.
-            disable = False if "ipykernel" in sys.modules else None
+            in_notebook, nowhere = "ipykernel" in sys.modules, sys.stderr is None
+            disable = False if in_notebook else nowhere or None  # None: where it is no terminal
             self._bar = _tqdm()(total=total, unit="batch", disable=disable)
 
     def batch(self, epoch: int, epochs: int | None) -> None:

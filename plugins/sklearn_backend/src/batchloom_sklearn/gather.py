@@ -171,7 +171,8 @@ def _with_categories(whole: Any, pieces: list[Any]) -> Any:
 def _join_polars(batches: list[Any]) -> Any:
     import polars as pl
 
-    return pl.concat(batches, how="vertical_relaxed")
+    is_series = isinstance(batches[0], pl.Series)
+    return pl.concat(batches, how="vertical" if is_series else "vertical_relaxed")
 
 
 def _join_arrow(batches: list[Any]) -> Any:

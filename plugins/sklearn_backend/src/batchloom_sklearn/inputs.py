@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from inspect import Parameter, signature
@@ -226,7 +227,7 @@ def _has_no_parts(estimator: Any) -> bool:
 
 
 def _plain(argument: str, data: Any) -> Any:
-    """Give a masked or an Arrow array as a plain one; others, and tables, are what they are."""
+    """Give a masked or an Arrow array as a plain one, a pandas array or index as a series."""
     if isinstance(data, np.ma.MaskedArray):
         if np.ma.is_masked(data):
             raise ModelInputError(
@@ -236,6 +237,8 @@ def _plain(argument: str, data: Any) -> Any:
         return data.data
     if type(data).__module__.startswith("pyarrow") and not hasattr(data, "column_names"):
         return np.asarray(data)
+    if type(data).__module__.startswith("pandas") and not hasattr(data, "iloc"):
+        return sys.modules["pandas"].Series(data)
     return data
 
 

@@ -60,6 +60,10 @@ def cast(array: np.ndarray, dtype: str, argument: str) -> np.ndarray:
         )
     if is_text or array.dtype == dtype:
         return array
+    if array.dtype.kind in "cmM":
+        raise ModelInputError(
+            f"{argument}: expected {dtype}, found {array.dtype}: make real numbers of them first"
+        )
     with np.errstate(over="ignore", invalid="ignore"):  # check_finite says it, with the argument
         return array.astype(dtype)
 

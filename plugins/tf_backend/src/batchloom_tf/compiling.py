@@ -114,9 +114,9 @@ def _metric(given: Any) -> Any:
     if isinstance(given, str) and given in LATE_METRICS:
         return given
     found = _named("metric", given, keras.metrics.get, keras.metrics)
-    if isinstance(found, keras.Metric):
-        return type(found).from_config(found.get_config())
-    return given if isinstance(given, str) else found
+    if isinstance(given, str):
+        return given  # Keras calls its values so: "mae" is "mae"
+    return type(found).from_config(found.get_config()) if isinstance(found, keras.Metric) else found
 
 
 def _named(kind: str, given: Any, get: Callable[[Any], Any], module: Any) -> Any:

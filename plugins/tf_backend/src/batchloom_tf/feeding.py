@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from batchloom.errors import ModelInputError, UnknownArgumentError
+from batchloom.errors import ModelInputError, UnknownArgumentError, listing, nearest
 
 ARGUMENTS = ("x", "y", "sample_weight")
 
@@ -77,6 +77,25 @@ def shapes_of(x: Any) -> Any:
     if is_several(x):
         return [np.shape(value)[1:] for value in x]
     return np.shape(x)[1:]
+
+
+def by_name(given: Mapping[str, Any], argument: str, kind: str, known: list[str]) -> list[Any]:
+    """Give the values of a dict in the order of a network's inputs or outputs.
+
+    Raises
+    ------
+    ModelInputError
+        If one is missing or unknown.
+    """
+    for name in given:
+        if name not in known:
+            raise ModelInputError(
+                f"{argument} has {name!r}, which is no {kind} of the network"
+                f"{nearest(str(name), known) or '.'} {listing(kind, known)}"
+            )
+    if missing := [name for name in known if name not in given]:
+        raise ModelInputError(f"{argument} lacks the {kind}(s) {missing}. {listing(kind, known)}")
+    return [given[name] for name in known]
 
 
 def is_several(x: Any) -> bool:

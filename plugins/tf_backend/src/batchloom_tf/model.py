@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from batchloom.errors import ModelConfigError, ModelNotBuiltError, nearest
 from batchloom.models import BaseModel, LateOutput, RunInfo
@@ -61,10 +61,18 @@ class KerasModel(BaseModel):
         self._waiting = Waiting(keys.steps_per_call(self.config))
         self._has_failed = False  # since it was last given a batch
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            f"model {self.name!r} cannot be copied or pickled, nor can a pipeline that has made it: a part "
+            "of it belongs to TensorFlow. Save it, save_model(...), and load it where it is wanted, "
+            'config={"load": True, "path": ...}'
+        )
+
     @classmethod
     def _check_config(cls, config: Mapping[str, Any]) -> None:
         keys.check_keys(config, cls.describe_config())
         keys.steps_per_call(config)
+        options(config)
 
     @classmethod
     def describe_config(cls) -> dict[str, str]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from batchloom.errors import ModelInputError, listing, nearest
+from batchloom.errors import ModelInputError
 from batchloom_tf.arrays import as_array, cast, check_finite, shape_text
-from batchloom_tf.feeding import is_several
+from batchloom_tf.feeding import by_name, is_several
 from batchloom_tf.library import keras, tf
 
 
@@ -108,20 +108,11 @@ class Signature:
         ModelInputError
             If an input is missing, too many, or refused.
         """
-        values = self._by_name(x) if isinstance(x, Mapping) else self._by_position(x)
+        if isinstance(x, Mapping):
+            values: Sequence[Any] = by_name(x, "x", "input", [each.name for each in self.inputs])
+        else:
+            values = self._by_position(x)
         return [each.array(value, finite) for each, value in zip(self.inputs, values, strict=True)]
-
-    def _by_name(self, x: Mapping[str, Any]) -> list[Any]:
-        known = [each.name for each in self.inputs]
-        for name in x:
-            if name not in known:
-                raise ModelInputError(
-                    f"x has {name!r}, which is no input of the network"
-                    f"{nearest(str(name), known) or '.'} {listing('input', known)}"
-                )
-        if missing := [name for name in known if name not in x]:
-            raise ModelInputError(f"x lacks the input(s) {missing}. {listing('input', known)}")
-        return [x[name] for name in known]
 
     def _by_position(self, x: Any) -> Sequence[Any]:
         if len(self.inputs) == 1 and not is_several(x):

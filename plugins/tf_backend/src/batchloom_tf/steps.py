@@ -214,7 +214,7 @@ class Steps:
             if state.shape[0] != rows:
                 raise ModelInputError(
                     f"x has {rows} rows, and the network keeps states of {state.shape[0]} sequences "
-                    "from batch to batch (stateful=True): a run with drop_last=True leaves out a short last batch"
+                    "from batch to batch (stateful=True): drop_last=True leaves out a short last batch"
                 )
 
     def _step(self, key: Any) -> Any:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from batchloom.errors import ModelInputError, listing, nearest
+from batchloom.errors import ModelInputError
 from batchloom_tf.arrays import as_array, cast, check_finite, shape_text
-from batchloom_tf.feeding import is_several
+from batchloom_tf.feeding import by_name, is_several
 from batchloom_tf.library import keras
 from batchloom_tf.losses import BINARY, ELEMENTWISE, ONE_HOT, SPARSE, Loss, losses_by_output
 from batchloom_tf.signature import Signature, dtype_like, fits
@@ -185,15 +185,7 @@ class Targets:
     def _values(self, given: Any, argument: str) -> list[Any]:
         names = list(self.targets)
         if isinstance(given, Mapping):
-            for name in given:
-                if name not in names:
-                    raise ModelInputError(
-                        f"{argument} has {name!r}, which is no output of the network"
-                        f"{nearest(str(name), names) or '.'} {listing('output', names)}"
-                    )
-            if missing := [name for name in names if name not in given]:
-                raise ModelInputError(f"{argument} lacks the output(s) {missing}")
-            return [given[name] for name in names]
+            return by_name(given, argument, "output", names)
         if len(names) == 1:
             return [given]
         if is_several(given) and len(given) == len(names):

@@ -96,7 +96,9 @@ def grow(booster: Any, matrix: Any, parameters: Parameters, rounds: int) -> None
 def evaluate(booster: Any, matrices: Mapping[str, Any], parameters: Parameters) -> dict[str, float]:
     """Return the metrics of a booster, by names such as ``"validation-logloss"``."""
     said = booster.eval_set(
-        [(matrix, name) for name, matrix in matrices.items()], feval=parameters.metric
+        [(matrix, name) for name, matrix in matrices.items()],
+        feval=parameters.metric,
+        output_margin=parameters.objective is not None,  # as xgb.train has it
     )
     pairs = (each.rpartition(":") for each in said.split("\t")[1:])
     return {name: float(value) for name, _, value in pairs}

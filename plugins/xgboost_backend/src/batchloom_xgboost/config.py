@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+
+import numpy as np
 
 from batchloom.errors import ModelConfigError
 
@@ -91,6 +94,11 @@ class Settings:
                 raise ModelConfigError(
                     f"{key}={getattr(self, key)!r} is none of {', '.join(map(repr, choices))}"
                 )
+        for key in ("warm_start", "train_metrics"):
+            if not isinstance(getattr(self, key), bool | np.bool_):
+                raise ModelConfigError(f"{key}={getattr(self, key)!r} is neither True nor False")
+        if not isinstance(self.spool, bool | str | os.PathLike):
+            raise ModelConfigError(f"spool={self.spool!r} is neither True, False nor a folder")
         for key in ("rounds_per_batch", "max_bytes", "max_rows"):
             check_positive(key, getattr(self, key))
         if self.eval_fraction is not None and not 0 < self.eval_fraction < 1:

@@ -10,7 +10,7 @@ from batchloom_xgboost.classes import Classes
 from batchloom_xgboost.columns import Columns
 from batchloom_xgboost.parameters import Parameters, check_features
 from batchloom_xgboost.rows import FIELDS, Rows, read_column, read_field, refuse_infinite
-from batchloom_xgboost.targets import check_labels
+from batchloom_xgboost.targets import check_bounds, check_labels
 
 
 class Reader:
@@ -65,6 +65,8 @@ class Reader:
         refuse_infinite(x, self.parameters.missing)
         fields = {FIELDS[k]: self._read(k, v, x.shape[0], learn) for k, v in given.items()}
         self._check_shapes(fields)
+        if "label_lower_bound" in fields and "label_upper_bound" in fields:
+            check_bounds(fields["label_lower_bound"], fields["label_upper_bound"])
         return Rows(x, fields)
 
     def state(self) -> dict[str, Any]:

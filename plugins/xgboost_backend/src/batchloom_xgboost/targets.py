@@ -65,6 +65,23 @@ def check_labels(labels: NDArray[Any], native: Mapping[str, Any]) -> None:
         )
 
 
+def check_bounds(lower: NDArray[Any], upper: NDArray[Any]) -> None:
+    """Refuse spans of survival that are none; the library takes logarithms of them as they are.
+
+    Raises
+    ------
+    ModelInputError
+        With the first row that is wrong.
+    """
+    wrong = (lower < 0) | (lower > upper)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ModelInputError(
+            f"label_lower_bound: {lower[row]:g} at row {row} of the batch, and label_upper_bound "
+            f"{upper[row]:g}. Times run from 0 on, and end where they began or later"
+        )
+
+
 def check_num_class(count: int, native: Mapping[str, Any]) -> None:
     """Refuse a number of classes that is not that of the labels; the library would pass over it.
 
