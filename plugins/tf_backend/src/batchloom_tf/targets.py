@@ -104,8 +104,8 @@ class Target:
     def _highest_label(self) -> int | None:
         if self.loss.name in BINARY:
             return 1
-        is_known = self.loss.name == SPARSE and self.shape and self.shape[-1] is not None
-        return self.shape[-1] - 1 if is_known else None
+        classes = self.shape[-1] if self.loss.name == SPARSE and self.shape else None
+        return None if classes is None else classes - 1
 
     def _refuse_fractions(self, array: np.ndarray) -> None:
         wrong = array[array != np.floor(array)]
