@@ -161,7 +161,7 @@ def test_the_traceback_of_a_models_exception_shows_the_lines_that_called_it() ->
     notes = "\n".join(info.value.__notes__)
     assert "model 'm'" in notes and "train_model('m', x='a', rate=0.5)" in notes
     shown = "".join(traceback.format_exception(info.value))
-    assert "handle.calls.model._train(rate=same_0, x=given_0)" in shown
+    assert "calls.model._train(rate=same_0, x=given_0)" in shown
 
 
 def test_a_model_of_one_handle_is_told_of_each_run_and_counts_its_trainings() -> None:

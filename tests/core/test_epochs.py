@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gc
 import itertools
+import threading
+import time
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,6 +208,45 @@ def test_a_failed_next_batch_can_be_called_again() -> None:
     for _ in range(2):
         with pytest.raises(OSError, match="once"):
             pipeline.next_batch(2, prefetch=1)
+
+
+def test_threads_that_ask_for_the_next_batch_at_the_same_time_repeat_and_lose_none() -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    class Waits(Batch):
+        @action
+        def wait(self) -> Waits:
+            asked.set()
+            assert answered.wait(10)
+            return self
+
+    pipeline = Dataset(batch_class=Waits, data={"x": np.arange(6)}).p.wait()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(pipeline.next_batch, 2)
+        assert asked.wait(10)
+        with pytest.raises(DefinitionError, match="at work already"):
+            pipeline.next_batch(2)
+        answered.set()
+        assert first.result().number == 0
+    assert [pipeline.next_batch(2).number for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize("of", [lambda dataset: dataset.p, lambda dataset: dataset])
+def test_threads_that_begin_at_the_same_time_begin_once(of: Callable[[Dataset], Any]) -> None:
+    together = threading.Barrier(4)
+
+    def number(shared: Any) -> int:
+        together.wait(10)
+        while True:
+            try:
+                return int(shared.next_batch(1).number)
+            except DefinitionError:
+                time.sleep(0)
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(50):
+            shared = of(Dataset(data={"x": np.arange(4)}))
+            assert sorted(pool.map(number, [shared] * 4)) == [0, 1, 2, 3]
 
 
 def test_two_iterations_do_not_disturb_each_other() -> None:

@@ -144,6 +144,36 @@ def test_several_outputs_by_name() -> None:
     assert {key: each.shape for key, each in seen[0].items()} == {"a": (N,), "b": (N, 2)}
 
 
+class Columns(BaseModel):
+    """Predicts a column, as networks do, in the form that it is told."""
+
+    literal_args = ("form",)
+
+    def _train(self, x: Any) -> None: ...
+
+    def _predict(self, x: Any, form: str) -> Any:
+        column = x.reshape(-1, 1) % 2
+        return {"one": column, "tuple": (column, x), "dict": {"a": column, "b": column[:, 0]}}[form]
+
+
+@pytest.mark.parametrize(
+    ("form", "y"),
+    [("one", "y"), ("tuple", ("y", "column")), ("dict", {"a": "y", "b": "column"})],
+)
+def test_a_column_is_compared_with_values_one_by_one(form: str, y: Any) -> None:
+    seen: list[Any] = []
+    data = {**DATA, "column": DATA["y"].reshape(-1, 1)}
+    Dataset(data=data).p.init_variable("result").init_model("static", Columns, "m").evaluate_model(
+        "m", x="x", form=form, y=y, metrics=lambda *both: seen.append(both), save_to="result"
+    ).run(4)
+    true, predicted = (
+        [each] if form == "one" else list(each.values() if form == "dict" else each)
+        for each in seen[0]
+    )
+    assert [each.shape for each in (*true, *predicted)] == [(N,)] * 2 * len(true)
+    assert float(np.mean((true[0] - predicted[0]) ** 2)) == 3 / 11
+
+
 @pytest.mark.parametrize(
     "metrics",
     [

@@ -269,7 +269,9 @@ def test_the_next_batches_are_begun_while_their_user_has_one(prefetch: int) -> N
         @action
         def tell(self) -> Telling:
             begun[self.number].set()
-            time.sleep(0.001)  # or, once it was waited for, its user would make what is so cheap itself
+            time.sleep(
+                0.001
+            )  # or, once it was waited for, its user would make what is so cheap itself
             return self
 
     for batch in dataset(48, Telling).p.tell().gen_batch(2, prefetch=prefetch):

@@ -162,6 +162,8 @@ def test_a_keras_config_makes_the_network(drive, keras, form):
         ({"model": mlp, "loss": "sparse_crossentropy"}, "Keras knows no loss 'sparse_crossentropy'"),
         ({"model": mlp, "metrics": ["acuracy"]}, "Keras knows no metric 'acuracy'"),
         ({"model": mlp, "callbacks": ["EarlyStopping"]}, "no keras.callbacks.Callback"),
+        ({"model": mlp, "callbacks": "EarlyStopping"}, "'EarlyStopping': give a list"),
+        ({"model": mlp, "callbacks": object()}, "give a list, also of a single callback"),
     ],
 )  # fmt: skip
 def test_a_wrong_config_is_refused_before_any_data_comes(drive, keras, config, message):

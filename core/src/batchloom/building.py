@@ -339,7 +339,8 @@ class Builder:
             The targets: a component or a variable.
         metrics : mapping of str to callable or str, str, or sequence of str
             Functions ``f(y_true, y_pred)`` of all targets and predictions of the run, in order. Of
-            several targets or outputs they get a tuple, or a dict, with the whole run of each. Strings
+            several targets or outputs they get a tuple, or a dict, with the whole run of each. An axis
+            of one column that only one of the two has is left out. Strings
             name metrics of an installed backend, such as ``"accuracy_score"`` of ``sklearn.metrics``.
         save_to, append_to : str or V.name
             The variable that gets the dict of results. One of the two is needed.

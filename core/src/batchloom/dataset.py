@@ -149,9 +149,10 @@ class Dataset:
 
     def next_batch(self, batch_size: int, **options: Any) -> Batch:
         """Give the next batch, from one call to the next; the options are those of `Pipeline.next_batch`."""
-        if "_iteration" not in self.__dict__:
-            self._iteration = self.p
-        return self._iteration.next_batch(batch_size, **options)
+        iteration = self.__dict__.get("_iteration")
+        if iteration is None:
+            iteration = self.__dict__.setdefault("_iteration", self.p)
+        return iteration.next_batch(batch_size, **options)  # type: ignore[no-any-return]
 
     def reset(self) -> Dataset:
         """Have `next_batch` begin anew."""

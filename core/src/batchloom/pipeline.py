@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
@@ -22,6 +23,10 @@ from batchloom.variables import Variables
 
 if TYPE_CHECKING:
     from batchloom.runtime.run import Run
+
+    _Iteration = tuple[RunOptions, Generator[Batch, None, None]]
+
+_beginning = threading.Lock()
 
 
 class Pipeline(Builder):
@@ -50,7 +55,7 @@ class Pipeline(Builder):
 
     def _begin(self, definition: Definition) -> None:
         super()._begin(definition)
-        self._iteration: tuple[RunOptions, Iterator[Batch]] | None = None
+        self._iteration: _Iteration | None = None
 
     # Running
 
@@ -183,22 +188,32 @@ class Pipeline(Builder):
         StopIteration
             When the epochs are over. The next call begins anew.
         DefinitionError
-            If the options are not those the iteration was begun with: `reset` first.
+            If the options are not those the iteration was begun with: `reset` first. If another thread is
+            in the middle of a call.
         """
-        if self._iteration is None or batch_size is not None or options:
+        iteration = self._iteration
+        if iteration is None or batch_size is not None or options:
             chosen = self._options(batch_size, options, "next_batch")
-            if self._iteration is None:
-                self._iteration = chosen, self._begun(chosen).batches()
-            elif not chosen.same_as(self._iteration[0]):
+            iteration = iteration or self._iterating(chosen)
+            if not chosen.same_as(iteration[0]):
                 raise DefinitionError(
-                    f"next_batch was begun with {self._iteration[0].describe()}, and is now asked for "
+                    f"next_batch was begun with {iteration[0].describe()}, and is now asked for "
                     f"{chosen.describe()}: call reset() to begin anew"
                 )
         try:
-            return next(self._iteration[1])
-        except BaseException:
-            self._iteration = None
+            return next(iteration[1])
+        except BaseException as exc:
+            if iteration[1].gi_frame is None:  # type: ignore[attr-defined]  # it has ended
+                self._iteration = None
+            elif isinstance(exc, ValueError):  # Python's, of a generator that is asked twice
+                raise _at_work_already() from None
             raise
+
+    def _iterating(self, options: RunOptions) -> _Iteration:
+        begun = options, self._begun(options).batches()
+        with _beginning:  # several threads may call next_batch for the first time
+            self._iteration = self._iteration or begun
+            return self._iteration
 
     def reset(self, *what: str) -> Pipeline:
         """Go back to the beginning.
@@ -214,7 +229,7 @@ class Pipeline(Builder):
                 raise UnknownArgumentError("argument", each, known, "of reset")
         chosen = known[:3] if "all" in what else what or ("iteration",)
         if "iteration" in chosen and self._iteration is not None:
-            self._iteration[1].close()  # type: ignore[attr-defined]
+            self._iteration[1].close()
             self._iteration = None
         for each in chosen:
             if each != "iteration":
@@ -322,6 +337,13 @@ class Pipeline(Builder):
     def _dataset_of(self) -> Dataset:
         assert self.dataset is not None
         return self.dataset
+
+
+def _at_work_already() -> DefinitionError:
+    return DefinitionError(
+        "next_batch is at work already, in another thread or in a step that calls it: threads that share a "
+        "pipeline take turns with a lock of theirs, or each has a pipeline of its own"
+    )
 
 
 Dataset.pipeline_class = Pipeline

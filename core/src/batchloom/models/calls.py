@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ Kwargs = Mapping[str, Any]
 
 class BaseModelCalls:
     """Calls on a `BaseModel`: the methods that its author overrides."""
+
+    of_base_model = True
 
     def __init__(self, model: BaseModel) -> None:
         self.model = model
@@ -28,12 +30,17 @@ class BaseModelCalls:
         assert directory is not None
         self.model._load(directory, **kwargs)
 
+    @property
+    def training(self) -> Callable[..., Any]:
+        """What learns from one batch."""
+        return self.model._train
+
     def train(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
         """Learn from one batch."""
         try:
-            return self.model._train(*args, **kwargs)
+            return self.training(*args, **kwargs)
         except TypeError as exc:
-            explain_call(exc, self.model._train, args, kwargs)
+            explain_call(exc, self.training, args, kwargs)
             raise
 
     def predict(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
@@ -76,6 +83,8 @@ class BaseModelCalls:
 class ProtocolCalls:
     """Calls on any other object that fulfils the protocol: its own public methods."""
 
+    of_base_model = False
+
     def __init__(self, model: Any) -> None:
         self.model = model
         self.want_batch = _who_names_batch(train=model.train, predict=model.predict)
@@ -89,12 +98,17 @@ class ProtocolCalls:
         paths = () if directory is None else (directory,)
         self.model.load(*paths, **kwargs)
 
+    @property
+    def training(self) -> Callable[..., Any]:
+        """What learns from one batch."""
+        return self.model.train  # type: ignore[no-any-return]
+
     def train(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:
         """Learn from one batch."""
         try:
-            return self.model.train(*args, **kwargs)
+            return self.training(*args, **kwargs)
         except TypeError as exc:
-            explain_call(exc, self.model.train, args, kwargs)
+            explain_call(exc, self.training, args, kwargs)
             raise
 
     def predict(self, args: tuple[Any, ...], kwargs: Kwargs) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from batchloom.errors import ModelConfigError, ModelNotBuiltError
 from batchloom.models import lifecycle
 from batchloom.models.base import BaseModel
-from batchloom.models.calls import BaseModelCalls, Calls, calls_on
+from batchloom.models.calls import Calls, calls_on
 from batchloom.models.late import settled
 from batchloom.models.lock import ModelLock
 from batchloom.models.protocol import METHODS, RunInfo
@@ -56,7 +56,7 @@ class ModelHandle:
     in_run : PipelineRun or None
         The open run that it was told of last.
     is_plain : bool
-        Whether training is nothing but a call of a `BaseModel` with the step's arguments.
+        Whether training is nothing but a call of the model's method with the step's arguments.
     """
 
     def __init__(self, raw: Any, spec: ModelSpec, config: Mapping[str, Any] | None = None) -> None:
@@ -69,11 +69,7 @@ class ModelHandle:
         self.also_reads: str | None = None  # a class whose files a user vouches for
         self.lock = ModelLock()
         self.calls: Calls = calls_on(raw)
-        self.is_plain = (
-            spec.settings is None
-            and isinstance(self.calls, BaseModelCalls)
-            and "train" not in self.calls.want_batch
-        )
+        self.is_plain = spec.settings is None and "train" not in self.calls.want_batch
         self.model: Any = raw if isinstance(raw, BaseModel) else LockedModel(self)
 
     def __getstate__(self) -> dict[str, Any]:

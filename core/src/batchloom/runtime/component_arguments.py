@@ -38,10 +38,14 @@ def train(handle, batch):
                     if lock.readers:
                         lock.wait_for_readers()
                     handle.version += 1
+                    calls = handle.calls
                     try:
-                        output = handle.calls.model._train({arguments})
+                        if calls.of_base_model:
+                            output = calls.model._train({arguments})
+                        else:
+                            output = calls.model.train({arguments})
                     except TypeError as exc:
-                        explain_call(exc, handle.calls.model._train, (), made(batch))
+                        explain_call(exc, calls.training, (), made(batch))
                         raise
                     handle.is_built = True
                     return output

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from batchloom.batch import Batch
 from batchloom.columns import row_count, stack_rows
 from batchloom.definition import DeclareModel, ImportModel
@@ -174,7 +176,7 @@ class EvaluateCall(PredictCall):
             return
         targets, predictions = zip(*self.gathered, strict=True)
         self.gathered = []
-        true, predicted = _joined(targets), _joined(predictions)
+        true, predicted = _aligned(_joined(targets), _joined(predictions))
         values = {name: self._metric(name, true, predicted) for name in self._metrics}
         self.destinations.store_late(variables, values)
 
@@ -218,6 +220,30 @@ def _joined(values: Sequence[Any]) -> Any:
     if any(isinstance(each, tuple) for each in values):
         return tuple(map(_joined, zip(*values, strict=True)))
     return stack_rows(list(values))
+
+
+def _aligned(true: Any, predicted: Any) -> tuple[Any, Any]:
+    """Leave out the axis of a single column that only one of the two has.
+
+    A network predicts (n, 1) for targets of (n,): arithmetic would spread the two to (n, n).
+    """
+    if isinstance(true, Mapping) and isinstance(predicted, Mapping):
+        pairs = {
+            key: _aligned(each, predicted[key]) for key, each in true.items() if key in predicted
+        }
+        return (
+            {**true, **{key: pair[0] for key, pair in pairs.items()}},
+            {**predicted, **{key: pair[1] for key, pair in pairs.items()}},
+        )
+    if isinstance(true, tuple) and isinstance(predicted, tuple) and len(true) == len(predicted):
+        aligned = list(map(_aligned, true, predicted))
+        return tuple(one for one, _ in aligned), tuple(other for _, other in aligned)
+    if isinstance(true, np.ndarray) and isinstance(predicted, np.ndarray):
+        if predicted.shape == (*true.shape, 1):
+            return true, predicted[..., 0]
+        if true.shape == (*predicted.shape, 1):
+            return true[..., 0], predicted
+    return true, predicted
 
 
 CALLS: dict[type[ModelStep], type[ModelCall]] = {

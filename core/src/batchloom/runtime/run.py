@@ -7,7 +7,7 @@ import contextlib
 import sys
 import warnings
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -123,7 +123,7 @@ class Run:
         for batch in self.batches():
             del batch  # or it would be kept while the next one is made
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Generator[Batch, None, None]:
         """Do the run; each batch is given out when all its steps are done."""
         batches = self._batches()
         _open_runs.add(batches)

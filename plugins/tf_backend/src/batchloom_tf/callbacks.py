@@ -38,6 +38,10 @@ class Callbacks:
     """
 
     def __init__(self, given: Iterable[Any], copied: bool, sees_batches: bool = True) -> None:
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise ModelConfigError(
+                f"config['callbacks'] is {given!r}: give a list, also of a single callback"
+            )
         self.callbacks = [copy.deepcopy(each) if copied else each for each in given]
         for each in self.callbacks:
             if not isinstance(each, keras.callbacks.Callback):

@@ -19,6 +19,7 @@ from batchloom_xgboost.queries import QueryPages
 from batchloom_xgboost.reader import Reader
 from batchloom_xgboost.recalled import recall
 from batchloom_xgboost.spool import Spool, SpoolFolder
+from batchloom_xgboost.targets import check_num_class
 from batchloom_xgboost.validation import HoldOut, read_eval_sets
 
 
@@ -142,6 +143,8 @@ class Collect:
 
     def _fit(self) -> Learned:
         columns, classes = self._reader.columns, self._reader.classes
+        if classes is not None:
+            check_num_class(len(classes.values), self.task.parameters.native)
         parameters = self.task.parameters_for(classes)
         external = self.task.settings.memory == "external"
         builder = MatrixBuilder(

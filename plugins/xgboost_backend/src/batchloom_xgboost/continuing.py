@@ -20,6 +20,7 @@ from batchloom_xgboost.parameters import Parameters
 from batchloom_xgboost.queries import QueryPages
 from batchloom_xgboost.reader import Reader
 from batchloom_xgboost.rows import Rows
+from batchloom_xgboost.targets import check_num_class
 from batchloom_xgboost.validation import read_eval_sets
 
 
@@ -39,6 +40,8 @@ class Continue:
         self.task, self.learned = task, learned
         columns = learned.columns if learned else task.new_columns()
         classes = learned.classes if learned else self._classes()
+        if classes is not None:
+            check_num_class(len(classes.values), task.parameters.native)
         parameters = task.parameters_for(classes)
         # Draws that depend on the seed and the round only: see boosting.grow.
         self._parameters = parameters.with_native(seed_per_iteration=True)

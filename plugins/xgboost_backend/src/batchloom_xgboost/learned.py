@@ -12,7 +12,6 @@ from batchloom_xgboost.classes import Classes
 from batchloom_xgboost.columns import Columns
 from batchloom_xgboost.config import Settings
 from batchloom_xgboost.parameters import Parameters
-from batchloom_xgboost.targets import check_num_class
 
 
 @dataclass
@@ -82,7 +81,6 @@ class Task:
                 f"y: a classifier needs two classes at least, and there is "
                 f"{classes.values.tolist()} only"
             )
-        check_num_class(count, self.parameters.native)
         objective = str(self.parameters.native.get("objective"))
         if not objective.startswith("multi:"):
             if count == 2:
