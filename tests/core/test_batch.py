@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +15,7 @@ import scipy.sparse as sp
 
 from batchloom import B, Batch, Dataset, FilesIndex, action
 from batchloom.errors import ActionError, DataError, UnknownComponentError
+from batchloom.runtime.window_rows import WindowRows
 
 X, Y = np.arange(20.0).reshape(10, 2), np.arange(10)
 
@@ -134,6 +138,45 @@ def test_batches_of_several_datasets_can_be_merged() -> None:
     assert merged.y.tolist() == [0, 1, -9, -8]
     assert merged.indices.tolist() == [0, 1, "p", "q"]
     assert merged.take([3]).y.tolist() == [-8]
+
+
+def reached_from(each: object) -> list[object]:
+    found, left = {}, [each]
+    while left:
+        each = left.pop()
+        if id(each) not in found and not isinstance(
+            each, (type, ModuleType, FunctionType, Dataset)
+        ):
+            found[id(each)] = each
+            left += gc.get_referents(each)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("shuffle", [False, 3, "blocks"])
+def test_a_stand_in_names_a_batch_and_holds_nothing_of_it(
+    tmp_path: Path, stored: bool, shuffle: Any
+) -> None:
+    data = np.arange(24_000.0).reshape(3000, 8)
+    if stored:
+        np.save(tmp_path / "x.npy", data)
+        data = np.load(tmp_path / "x.npy", mmap_mode="r")
+    dataset = Dataset(data={"x": data})
+    seen = 0
+    for batch in dataset.gen_batch(500, shuffle=shuffle, seed=1, n_epochs=2):
+        batch.x
+        pickled = pickle.loads(pickle.dumps(batch))
+        for each in (batch, batch.take([7, 2]), Batch.merge([batch, batch]), pickled):
+            twin = each.stand_in()
+            assert (twin.number, twin.epoch, twin.size) == (each.number, each.epoch, each.size)
+            assert twin.first_indices().tolist() == each.first_indices().tolist()
+            assert twin.indices.tolist() == each.indices.tolist()
+            assert twin.components == ()
+            reached = reached_from(twin)
+            assert not any(each is other for other in reached for each in (batch, batch.x))
+            assert not any(isinstance(other, WindowRows) for other in reached)
+            seen += 1
+    assert seen == 48
 
 
 def test_merging_refuses_what_does_not_fit() -> None:

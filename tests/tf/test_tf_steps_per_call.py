@@ -210,6 +210,7 @@ def test_a_batch_that_fails_is_named_and_what_follows_it_is_not_learned(keras):
             steps == 5
         )
         assert ("not learned from yet: batch 7, 8, 9" in notes) == (steps == 5)
+        assert ("batch 6 of epoch 0, first indices [12, 13] failed" in notes) == (steps == 5)
     assert_same(state_of(pipelines[1]), state_of(pipelines[0]))
     # What the call that failed would have given is lost with it.
     assert len(pipelines[0].get_variable("losses")) == 6
@@ -274,6 +275,19 @@ def test_bad_input_is_refused_at_its_own_batch(keras, dataset):
     with pytest.raises(ModelInputError, match="NaN"):
         one.run(32, seed=1)
     assert_same(state_of(pipeline), state_of(one))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2", "i8", "i4", "u1", "?"])
+def test_tensorflow_takes_over_the_memory_that_batches_wait_in(keras, dtype):
+    from batchloom_tf.tensors import own_tensor, shareable
+
+    for rows in (3, 256, 20_000):
+        stack = shareable((4, rows, 5), np.dtype(dtype))
+        stack[...] = 0
+        tensor = own_tensor(stack)
+        stack[3, 2, 4] = 1
+        assert (tensor.shape, tensor.dtype.as_numpy_dtype) == (stack.shape, stack.dtype)
+        assert tensor.numpy()[3, 2, 4] == 1
 
 
 def test_callbacks_of_epochs_get_what_they_got(keras, dataset):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 Value = TypeVar("Value")
+_NAMING = "_rows", "_extent", "_ids", "number", "epoch"
 _ndarray = np.ndarray  # found sooner by who looks for it at every write
 
 
@@ -149,6 +150,25 @@ class Batch:
             return ids[:count]
         start, stop = self._extent
         return self._of_rows().ids(start, min(start + count, stop))
+
+    def stand_in(self) -> Batch:
+        """Make a batch of the same number, epoch and items that has no components.
+
+        For who has to name the batch later, and must not keep what it has gathered until then.
+        """
+        state = self.__dict__
+        portion, position = state["_portion"], state["_position"]
+        rows = state.get("_rows", portion.rows)
+        if type(rows) is Rows or rows is None:
+            made = Batch(portion, position, ())
+            made.__dict__.update([(name, state[name]) for name in _NAMING if name in state])
+        else:  # they keep what they lie in
+            made = Batch(portion.renamed(position), 0, ())
+            start, stop = self._extent
+            made.__dict__.update(
+                _rows=Rows.joined([(rows, start, stop)], None), _extent=(0, stop - start)
+            )
+        return made
 
     @property
     def index(self) -> DatasetIndex:

@@ -82,7 +82,7 @@ def check_finite(array: np.ndarray, argument: str) -> None:
     if array.dtype.kind != "f":
         return
     finite = np.isfinite(array)
-    if finite.all():
+    if np.count_nonzero(finite) == finite.size:  # `all` takes three times as long
         return
     wrong = np.argwhere(~finite)
     raise ModelInputError(

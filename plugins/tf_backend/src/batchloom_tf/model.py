@@ -27,7 +27,7 @@ from batchloom_tf.outputs import Request
 from batchloom_tf.settings import WithDtypePolicy, seed_of_name, seeded
 from batchloom_tf.signature import Signature
 from batchloom_tf.steps import Checked, Steps
-from batchloom_tf.waiting import Entry, Place, Waiting
+from batchloom_tf.waiting import Entry, Waiting
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
@@ -176,8 +176,9 @@ class KerasModel(BaseModel):
         batch: Batch | None = None,
         **unknown: Any,
     ) -> Any:
-        given = {"x": x, "y": y, "sample_weight": sample_weight}
-        feed = bind(given, feed_dict, unknown, self._input_names())
+        feed = Feed(x, y, sample_weight)
+        if x is None or feed_dict or unknown:
+            feed = bind(feed._asdict(), feed_dict, unknown, self._input_names())
         request = Request.of(output, fetches)
         self._has_failed = False
         checked = self._ready(feed).check(feed, request.names, self._callbacks is not None)
@@ -203,7 +204,8 @@ class KerasModel(BaseModel):
             self._steps.several(checked.key)  # what cannot be compiled is refused with nothing lost
             self._waiting.make_place_for(checked)
         output = LateOutput(self._finish) if request.names else None
-        self._waiting.add(checked, Entry(request, output, rows, Place.of(batch)))
+        named = None if batch is None else batch.stand_in()
+        self._waiting.add(checked, Entry(request, output, rows, named))
         self.predict_is_thread_safe = False  # a prediction has to train first
         if self._waiting.is_full:
             self._train_waiting()

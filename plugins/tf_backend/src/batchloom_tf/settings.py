@@ -13,6 +13,7 @@ from batchloom_tf.library import keras
 
 # Held while Python's generator stands at a seed of ours.
 _LOCK = threading.RLock()
+_policy_now = keras.config.dtype_policy
 
 
 @contextmanager
@@ -51,14 +52,16 @@ class WithDtypePolicy:
         ``"mixed_bfloat16"``.
     """
 
+    __slots__ = ("_before", "_policy")
+
     def __init__(self, policy: Any) -> None:
         self._policy = policy
 
     def __enter__(self) -> None:
-        self._before = keras.config.dtype_policy()
+        self._before = _policy_now()
         if self._before is not self._policy:
             keras.config.set_dtype_policy(self._policy)
 
     def __exit__(self, *exc: object) -> None:
-        if keras.config.dtype_policy() is not self._before:
+        if _policy_now() is not self._before:
             keras.config.set_dtype_policy(self._before)

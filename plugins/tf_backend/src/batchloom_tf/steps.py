@@ -101,8 +101,11 @@ class Steps:
         form = _form(feed, names, with_logs)
         known = self._taken_as_they_are.get(form)
         if known is not None and len(feed.x) == len(feed.y):
-            self._check_values(feed.x, feed.y)
-            return Checked(known, (feed.x, feed.y))
+            key, argument, target = known
+            if self.check_finite:
+                check_finite(feed.x, argument)
+            target.check_values(feed.y, self.check_finite)
+            return Checked(key, (feed.x, feed.y))
         x = self.signature.arrays(feed.x, self.check_finite)
         y = self.targets.arrays(feed.y, self.check_finite)
         weights = self.targets.weights(feed.sample_weight, self.check_finite)
@@ -114,7 +117,8 @@ class Steps:
         key = (*specs, names, with_logs)
         self._step(key)
         if form is not None and not self._states and x[0] is feed.x and y[0] is feed.y:
-            self._taken_as_they_are[form] = key
+            (taken,), (target,) = self.signature.inputs, self.targets.targets.values()
+            self._taken_as_they_are[form] = key, taken.argument, target
         return Checked(key, (*x, *y, *weights))
 
     def train(self, batch: Checked) -> Values:
@@ -148,13 +152,16 @@ class Steps:
         if count == 1:
             return [self._step(key)(*(own_tensor(stack[0]) for stack in stacks))]
         try:
-            values = to_numpy(self.several(key)(*map(own_tensor, stacks)))
+            values = self.several(key)(*map(own_tensor, stacks))
+            values = to_numpy(values) if values else values
         except BaseException:
             begun = int(self._begun)
             self.learned = max(begun - self._begun_before - 1, 0)
             self._begun_before = begun
             raise
         self._begun_before += count + 1
+        if not values:
+            return [{} for _ in range(count)]
         parts = {name: _parts(each, count) for name, each in values.items()}
         return [{name: each[number] for name, each in parts.items()} for number in range(count)]
 
@@ -201,13 +208,6 @@ class Steps:
         if not is_symbolic(self.network) or not _is_keras_own(self.network.call):
             return ()
         return tuple(layer.name for layer in self.network.layers if _has_output(layer))
-
-    def _check_values(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Check what may differ between arrays of one kind, of a network with one input and one output."""
-        if self.check_finite:
-            check_finite(x, self.signature.inputs[0].argument)
-        for target in self.targets.targets.values():
-            target.check_values(y, self.check_finite)
 
     def _check_fixed_rows(self, rows: int) -> None:
         for state in self._states:

@@ -92,27 +92,36 @@ class Target:
         return ""
 
     def _check_labels(self, array: np.ndarray) -> None:
-        if self.loss.name == SPARSE and self.shape and self.shape[-1] is not None:
-            ignored = self.loss.options.get("ignore_class")
-            self._refuse(array, 0, self.shape[-1] - 1, ignored)
-            if array.dtype.kind == "f" and (wrong := array[array != np.floor(array)]).size:
-                raise ModelInputError(
-                    f"{self.argument} has {wrong[0]}, which is no number of a class"
-                )
-        elif self.loss.name in BINARY:
-            self._refuse(array, 0, 1, None)
-
-    def _refuse(self, array: np.ndarray, low: int, high: int, ignored: int | None) -> None:
-        if not array.size or (array.min() >= low and array.max() <= high):
+        high = self._highest_label
+        if high is None or not array.size:
             return
-        wrong = (array < low) | (array > high)
+        if not _is_label(array, high):
+            self._refuse(array, high)
+        if array.dtype.kind == "f" and self.loss.name == SPARSE:
+            self._refuse_fractions(array)
+
+    @functools.cached_property
+    def _highest_label(self) -> int | None:
+        if self.loss.name in BINARY:
+            return 1
+        classes = self.shape[-1] if self.loss.name == SPARSE and self.shape else None
+        return None if classes is None else classes - 1
+
+    def _refuse_fractions(self, array: np.ndarray) -> None:
+        wrong = array[array != np.floor(array)]
+        if wrong.size:
+            raise ModelInputError(f"{self.argument} has {wrong[0]}, which is no number of a class")
+
+    def _refuse(self, array: np.ndarray, high: int) -> None:
+        wrong = (array < 0) | (array > high)
+        ignored = self.loss.options.get("ignore_class")
         if ignored is not None:
             wrong &= array != ignored
         if wrong.any():
             row = int(np.argwhere(wrong)[0][0])
             raise ModelInputError(
                 f"{self.argument} has the label {array[wrong].flat[0]} in row {row}; the loss "
-                f"{self.loss.name!r} takes {low} to {high} here. Encode the labels, or give the "
+                f"{self.loss.name!r} takes 0 to {high} here. Encode the labels, or give the "
                 "network more classes"
             )
 
@@ -191,6 +200,14 @@ def _suits(found: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
     """Tell whether targets of a shape are as expected, but for a last axis of size one."""
     shapes = [found, (*found, 1), *([found[:-1]] if found[-1:] == (1,) else [])]
     return any(fits(shape, expected) for shape in shapes)
+
+
+def _is_label(array: np.ndarray, high: int) -> bool:
+    """Tell whether all values are from 0 to the highest label."""
+    if array.dtype == np.int64:
+        # One look is enough: without a sign, what is below zero is above all labels.
+        return 0 <= array.item(array.view(np.uint64).argmax()) <= high
+    return bool(array.min() >= 0 and array.max() <= high)
 
 
 def _weight(value: Any, finite: bool) -> np.ndarray:

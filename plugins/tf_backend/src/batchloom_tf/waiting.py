@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,23 +12,13 @@ from batchloom.models import LateOutput
 from batchloom_tf.graph import Values
 from batchloom_tf.outputs import Request
 from batchloom_tf.steps import Checked, Steps
+from batchloom_tf.tensors import shareable
+
+if TYPE_CHECKING:
+    from batchloom.batch import Batch
 
 
-class Place(NamedTuple):
-    """Which batch of a run one is: what an error says of it when it is long gone."""
-
-    number: int
-    epoch: int
-    indices: Any
-
-    @classmethod
-    def of(cls, batch: Any) -> Place | None:
-        """Note it of a batch; one that came without a pipeline has no place."""
-        return None if batch is None else cls(batch.number, batch.epoch, batch.first_indices())
-
-    def __str__(self) -> str:
-        shown = ", ".join(map(str, self.indices))
-        return f"batch {self.number} of epoch {self.epoch}, first indices [{shown}]"
+_SHAPE_AND_DTYPE = attrgetter("shape", "dtype")
 
 
 class Entry(NamedTuple):
@@ -40,14 +31,14 @@ class Entry(NamedTuple):
     output : LateOutput or None
         Where that goes; None if nothing was asked.
     rows : int
-    place : Place or None
-        Which batch it is; None for one that came without a pipeline.
+    batch : Batch or None
+        One that stands for it in an error; None for one that came without a pipeline.
     """
 
     request: Request
     output: LateOutput | None
     rows: int
-    place: Place | None
+    batch: Batch | None
 
     def give(self, values: Values) -> None:
         """Hand out what was asked of the batch."""
@@ -81,16 +72,16 @@ class Waiting:
     @property
     def is_full(self) -> bool:
         """Whether there are as many as go into a call."""
-        return len(self) >= self.most
+        return len(self._entries) >= self.most
 
     def has_place_for(self, batch: Checked) -> bool:
         """Whether a batch can be trained on together with those that wait, if any do."""
-        return 0 < len(self) < self.most and _kind(batch) == self._kind
+        return 0 < len(self._entries) < self.most and _kind(batch) == self._kind
 
     def make_place_for(self, batch: Checked) -> None:
         """Begin with batches of a kind, when none waits."""
         self._kind = _kind(batch)
-        self._stacks = [np.empty((self.most, *a.shape), a.dtype) for a in batch.arrays]
+        self._stacks = [shareable((self.most, *a.shape), a.dtype) for a in batch.arrays]
 
     def add(self, batch: Checked, entry: Entry) -> None:
         """Keep a copy of a batch that there is a place for."""
@@ -144,8 +135,8 @@ class Waiting:
         if failed == len(entries):
             parts = [f"the {together} were all learned from before this"]
         else:
-            place = entries[failed].place or "a batch"
-            parts = [f"{place} failed, number {failed + 1} of {together}, and was not learned from"]
+            named = _named(entries[failed].batch)
+            parts = [f"{named} failed, number {failed + 1} of {together}, and was not learned from"]
         if before := entries[:failed]:
             lost = ", but what was asked of them is lost" if any(e.output for e in before) else ""
             parts.append(f"learned from: {_numbers(before)}{lost}")
@@ -154,9 +145,16 @@ class Waiting:
         return "; ".join(parts)
 
 
+def _named(batch: Batch | None) -> str:
+    if batch is None:
+        return "a batch"
+    shown = ", ".join(map(str, batch.first_indices()))
+    return f"batch {batch.number} of epoch {batch.epoch}, first indices [{shown}]"
+
+
 def _numbers(entries: Sequence[Entry]) -> str:
     """Name batches by their numbers, and count those that have none."""
-    numbers = [str(each.place.number) for each in entries if each.place is not None]
+    numbers = [str(each.batch.number) for each in entries if each.batch is not None]
     if not numbers:
         return f"{len(entries)} without a number"
     nameless = len(entries) - len(numbers)
@@ -165,4 +163,4 @@ def _numbers(entries: Sequence[Entry]) -> str:
 
 def _kind(batch: Checked) -> Any:
     # Texts of another length are another dtype: a stack would cut them off.
-    return batch.key, [(array.shape, array.dtype) for array in batch.arrays]
+    return batch.key, list(map(_SHAPE_AND_DTYPE, batch.arrays))
