@@ -475,3 +475,10 @@ def test_models_of_the_protocol_are_copied_too() -> None:
 def test_what_cannot_be_pickled_is_said() -> None:
     with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
         pickle.dumps(dataset().p.add(lambda: 1))
+
+
+def test_configs_that_disagree_are_told_in_a_line() -> None:
+    one, other = Pipeline({"rates": np.arange(1000)}), Pipeline({"rates": np.ones(1000)})
+    with pytest.raises(DefinitionError, match="'rates' .*and array") as caught:
+        one + other
+    assert len(str(caught.value)) < 250 and "\n" not in str(caught.value)

@@ -341,6 +341,15 @@ def test_apply_puts_results_into_components() -> None:
         Dataset(data={"y": Y}).p.apply(lambda y: (y,), "y", ["a", "b"]).run(4)
 
 
+def test_a_component_whose_rows_cannot_be_taken_is_named() -> None:
+    kept = Dataset(data={"y": Y}).p.apply(lambda y: {*y.tolist()}, "y", "seen")
+    with pytest.raises(DataError, match="'seen' is set, whose rows cannot be read"):
+        kept.rebatch(3).run(4)
+    with pytest.raises(ValueError) as caught:
+        kept.rebatch(8).run(4)
+    assert "while putting together the rows of component 'seen'" in caught.value.__notes__
+
+
 def test_apply_takes_no_function_that_returns_nothing() -> None:
     with pytest.raises(ActionError, match="returned None for component 'y'.*in place"):
         Dataset(data={"y": Y}).p.apply(lambda y: y.sort(), "y").run(4)

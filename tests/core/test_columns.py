@@ -326,7 +326,7 @@ def test_a_component_may_be_emptied() -> None:
     batch.check_lengths()
     assert batch.take([1]).x is None
     assert Batch.merge([batch, batch]).x is None
-    assert take_rows(None, np.array([0])) is None
+    assert take_rows("x", None, np.array([0])) is None
     assert len(as_column("x", [])) == 0
 
 

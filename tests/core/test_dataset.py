@@ -342,3 +342,8 @@ def test_an_index_alone_is_a_dataset(tmp_path: Path) -> None:
     assert batch.x.tolist() == [[97] * 3, [98] * 3]
     assert batch.index.paths == [str(tmp_path / "a.npy"), str(tmp_path / "b.npy")]
     assert isinstance(Dataset(DatasetIndex(["q"])).index, DatasetIndex)
+
+
+def test_data_that_only_looks_like_a_frame_is_refused() -> None:
+    with pytest.raises(DataError, match="data is Dataset, which does not give its columns by name"):
+        Dataset(data=Dataset(data={"x": np.arange(3)}))

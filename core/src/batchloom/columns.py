@@ -201,9 +201,9 @@ def row_count(value: Any) -> int | None:
         return None
 
 
-def take_rows(value: Any, positions: Positions) -> Any:
+def take_rows(name: str, value: Any, positions: Positions) -> Any:
     """Gather rows of a component's value by position, whatever its kind."""
-    return None if value is None else as_column("", value).take(positions)
+    return None if value is None else as_column(name, value).take(positions)
 
 
 def stack_rows(values: list[Any]) -> Any:

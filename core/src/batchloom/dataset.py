@@ -330,7 +330,13 @@ def _named(data: Any, batch_class: type[Batch]) -> Mapping[str, Any]:
     columns = getattr(data, "column_names", getattr(data, "columns", None))
     if columns is not None:  # Arrow's and pandas' (or Polars') words for it
         _refuse_same_names(list(columns))
-        return {name: data[name] for name in columns}
+        try:
+            return {name: data[name] for name in columns}
+        except TypeError as exc:  # a lazy frame, or a Dataset
+            raise DataError(
+                f"data is {type(data).__name__}, which does not give its columns by name: give a mapping of "
+                "names to columns, a data frame or a table"
+            ) from exc
     names = component_names(batch_class)
     values = data if isinstance(data, tuple) else (data,)
     if len(names) != len(values):

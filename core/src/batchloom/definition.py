@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchloom.errors import DefinitionError
 from batchloom.records import Record, field, replace
-from batchloom.steps import ChanceStep, RepeatStep, Step, call_text, flatten
+from batchloom.steps import ChanceStep, RepeatStep, Step, call_text, flatten, short
 from batchloom.variables import VariableDeclaration
 
 if TYPE_CHECKING:
@@ -202,7 +202,9 @@ def _both_configs(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str
     if unequal:
         raise DefinitionError(
             "the two pipelines' configs disagree on "
-            + ", ".join(f"{each!r} ({left[each]!r} and {right[each]!r})" for each in unequal)
+            + ", ".join(
+                f"{each!r} ({short(left[each])} and {short(right[each])})" for each in unequal
+            )
         )
     return {**left, **right}
 

@@ -67,5 +67,10 @@ def _hold_all(made: Batch, batches: Sequence[Batch], positions: Positions | None
 
 
 def _values(name: str, batches: Sequence[Batch], positions: Positions | None) -> Any:
-    value = stack_rows([getattr(each, name) for each in batches])
-    return value if positions is None else take_rows(value, positions)
+    pieces = [getattr(each, name) for each in batches]
+    try:
+        value = stack_rows(pieces)
+    except Exception as exc:
+        exc.add_note(f"while putting together the rows of component {name!r}")
+        raise
+    return value if positions is None else take_rows(name, value, positions)
