@@ -12,6 +12,7 @@ from resumed_runs import ResumedRuns, nothing_but_checkpoints
 
 from batchloom import Dataset, Pipeline
 from batchloom.errors import CheckpointMismatchError
+from batchloom.models import load_model
 
 pytest.importorskip("tensorflow")
 from stopped_tf import CHAIN
@@ -105,3 +106,35 @@ def test_objects_that_are_made_again_are_those_of_the_checkpoint(tmp_path: Path)
     resumed = weights_of(of_objects().resume(tmp_path))
     for mine, known in zip(resumed, weights_of(of_objects().run(**options)), strict=True):
         assert np.array_equal(mine, known)
+
+
+def carrying() -> Pipeline:
+    import keras
+
+    def network() -> Any:
+        layers = [keras.Input(batch_shape=(10, 4, 2)), keras.layers.GRU(3, stateful=True)]
+        return keras.Sequential(layers)
+
+    random = np.random.default_rng(0)
+    data = {"x": random.normal(size=(60, 4, 2)), "y": random.normal(size=(60, 3))}
+    config = {"model": network, "loss": "mse"}
+    return (
+        Dataset(data=data)
+        .p.init_variable("losses", init_on_each_run=list)
+        .init_model("dynamic", "tf/Model", "net", config=config)
+        .train_model("net", x="x", y="y", output="loss", append_to="losses")
+    )
+
+
+def test_states_that_are_carried_from_batch_to_batch_are_kept(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"batch_size": 10, "n_epochs": 2, "seed": 1}
+    whole = carrying().run(**options)
+    for batch in carrying().gen_batch(**options, checkpoint=tmp_path / "kept", checkpoint_every=2):
+        if batch.number == 7:
+            break
+    resumed = carrying().resume(tmp_path / "kept")
+    assert resumed.get_variable("losses") == whole.get_variable("losses")
+    whole.save_model("net", path=tmp_path / "net.model")
+    x = whole.dataset.column("x")[:10]
+    loaded = load_model(tmp_path / "net.model").predict(x=x)
+    assert np.array_equal(loaded, whole.get_model_by_name("net").predict(x=x))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from batchloom.errors import CheckpointError
+from batchloom_tf.networks import states_of
 
 
 def numbers_of(network: Any) -> dict[str, Any]:
@@ -40,7 +41,9 @@ def restore_numbers(network: Any, kept: Mapping[str, Any]) -> None:
 def _own_variables(network: Any) -> list[Any]:
     # Metrics are of one batch each, and are made when they are first asked for.
     metrics = {id(each) for each in network.metrics_variables}
-    return [each for each in network.variables if id(each) not in metrics]
+    own = [each for each in network.variables if id(each) not in metrics]
+    known = {id(each) for each in own}
+    return [*own, *(each for each in states_of(network) if id(each) not in known)]
 
 
 def _kept(variables: Sequence[Any]) -> list[dict[str, Any]]:

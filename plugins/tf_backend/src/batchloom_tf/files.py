@@ -13,15 +13,19 @@ from packaging.version import Version
 
 from batchloom.errors import CorruptFileError, FormatVersionError, UnsafeFileError
 from batchloom_tf.library import keras
+from batchloom_tf.networks import states_of
 
 NAME = "network.keras"
 RANDOM_STATE = "random_state.npy"
+STATES = "states.npz"
 
 
 def save(network: Any, directory: Path) -> None:
     """Write a network, what it was compiled with, the state of its optimizer and of its dropout."""
     network.save(directory / NAME)
     np.save(directory / RANDOM_STATE, np.array([each.numpy() for each in _random_state(network)]))
+    if states := [each.numpy() for each in states_of(network)]:
+        np.savez(directory / STATES, *states)
 
 
 def load(directory: Path, compiled: bool = True) -> Any:
@@ -46,6 +50,7 @@ def load(directory: Path, compiled: bool = True) -> Any:
     _check_version(path)
     network = _load_safely(path, compiled)
     _restore_random_state(network, directory / RANDOM_STATE)
+    _restore_states(network, directory / STATES)
     return network
 
 
@@ -73,7 +78,8 @@ def _load_safely(path: Path, compiled: bool) -> Any:
 
 def _random_state(network: Any) -> list[Any]:
     """List the variables of the seeds that dropout draws from: Keras's file leaves them out."""
-    others = {id(each) for each in (*network.weights, *network.metrics_variables)}
+    stated = states_of(network)
+    others = {id(each) for each in (*network.weights, *network.metrics_variables, *stated)}
     return [each for each in network.variables if id(each) not in others]
 
 
@@ -89,6 +95,20 @@ def _restore_random_state(network: Any, path: Path) -> None:
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def _restore_states(network: Any, path: Path) -> None:
+    """Set what recurrent layers carry from batch to batch, which Keras's file leaves out as well."""
+    states = states_of(network)
+    if not states or not path.exists():
+        return
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            values = [file[f"arr_{number}"] for number in range(len(states))]
+        for state, value in zip(states, values, strict=True):
+            state.assign(value)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
+        raise CorruptFileError(f"{STATES} cannot be read: {exc}") from exc
 
 
 def _check_version(path: Path) -> None:

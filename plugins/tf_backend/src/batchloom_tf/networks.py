@@ -173,6 +173,13 @@ def layers_of(layer: Any) -> list[Any]:
     return [layer, *inner]
 
 
+def states_of(network: Any) -> list[Any]:
+    """List what recurrent layers carry over from batch to batch, if they were asked to."""
+    layers = [each for each in layers_of(network) if getattr(each, "stateful", False)]
+    states = [keras.tree.flatten(getattr(each, "states", None)) for each in layers]
+    return [state for each in states for state in each if state is not None]
+
+
 def _functions(loss: Any) -> dict[str, Any]:
     """Name the functions among a network's losses: Keras looks for them when it copies."""
     return {each.__name__: each for each in keras.tree.flatten(loss) if inspect.isfunction(each)}

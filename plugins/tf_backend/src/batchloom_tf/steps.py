@@ -16,7 +16,7 @@ from batchloom_tf.feeding import Feed
 from batchloom_tf.graph import Values, Wanted, compile_function, forward_pass, loop, update
 from batchloom_tf.library import keras, tf
 from batchloom_tf.losses import losses_by_output
-from batchloom_tf.networks import layers_of
+from batchloom_tf.networks import states_of
 from batchloom_tf.outputs import readable, to_numpy
 from batchloom_tf.signature import Signature, is_symbolic
 from batchloom_tf.targets import Targets
@@ -80,7 +80,7 @@ class Steps:
         self._begun = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._begun_before = 0
         self.learned = 0
-        self._states = _states_of(network)
+        self._states = states_of(network)
 
     def check(self, feed: Feed, names: tuple[str, ...], with_logs: bool = False) -> Checked:
         """Make a batch ready for training, and compile its step if it is the first of its kind.
@@ -335,13 +335,6 @@ def _parts(value: Any, count: int) -> list[Any]:
         return [copy(each) for each in value]
     tree = keras.tree.map_structure
     return [tree(lambda each, at=at: copy(each[at]), value) for at in range(count)]
-
-
-def _states_of(network: Any) -> list[Any]:
-    """List what recurrent layers carry over from batch to batch, if they were asked to."""
-    layers = [each for each in layers_of(network) if getattr(each, "stateful", False)]
-    states = [keras.tree.flatten(getattr(each, "states", None)) for each in layers]
-    return [state for each in states for state in each if state is not None]
 
 
 def _spec(described: tuple[Any, Any]) -> Any:
