@@ -38,6 +38,7 @@ SLOW = {
 """What costs milliseconds to import, or imports things that do. The few that NumPy imports cost nothing."""
 
 FOR_SOME = {
+    "batchloom.batch_columns",
     "batchloom.block_shuffle",
     "batchloom.files_index",
     "batchloom.foreign_columns",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from batchloom.actions import action
-from batchloom.columns import as_column, row_count
+from batchloom.columns import row_count
 from batchloom.errors import ActionError, DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, Ids
 from batchloom.ordering import Positions
@@ -364,15 +364,10 @@ class Batch:
             How to read files; without it the files' extensions say so.
         """
         if isinstance(src, Mapping):
+            from batchloom.batch_columns import read_columns
+
             names = _names(components) or tuple(src)
-            for each in names:
-                if each not in src:
-                    raise UnknownComponentError("column", each, src, "in what is to be loaded")
-            columns = [as_column(each, src[each]) for each in names]
-            for each, column in zip(names, columns, strict=True):
-                self._check_beside(each, len(column), "load")
-            rows = self._of_dataset().rows_of(self._positions())
-            values = [each.take(rows) for each in columns]
+            values = read_columns(self._of_dataset(), self._positions(), src, names)
         else:
             names = _names(components) or tuple(self.components)
             from batchloom.batch_files import read_items
@@ -402,12 +397,10 @@ class Batch:
         if callable(dst):
             dst(self)
         elif isinstance(dst, Mapping):
-            rows = self._of_dataset().rows_of(self._positions())
+            from batchloom.batch_columns import write_columns
+
             names = _names(components) or tuple(dst)
-            for name in names:
-                self._check_beside(name, row_count(dst[name]), "dump")
-            for name in names:
-                dst[name][rows] = getattr(self, name)
+            write_columns(self, self._of_dataset(), self._positions(), dst, names)
         else:
             from batchloom.batch_files import write_items
 
@@ -459,15 +452,6 @@ class Batch:
             raise DataError(
                 f"component {name!r} has {found}, but the batch has {self.size} items. To keep only "
                 "some items return self.take(positions_or_mask)"
-            )
-
-    def _check_beside(self, name: str, rows: int | None, verb: str) -> None:
-        """Hold data that is not in the dataset against the data that is."""
-        n_rows = self._of_dataset().n_rows
-        if rows != n_rows:
-            raise DataError(
-                f"{verb}: {name!r} has {'no' if rows is None else rows} rows, but the data of the dataset "
-                f"has {n_rows}: row i of each belongs to item i, also where the dataset is a part of one"
             )
 
     def _positions(self) -> Positions:
