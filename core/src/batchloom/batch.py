@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from batchloom.actions import action
-from batchloom.columns import row_count
+from batchloom.columns import row_count, row_of
 from batchloom.errors import ActionError, DataError, UnknownComponentError
 from batchloom.index import DatasetIndex, Ids
 from batchloom.ordering import Positions
@@ -228,7 +228,7 @@ class Batch:
             raise IndexError(f"item {item} of a batch of {self.size} items")
         values = [getattr(self, each) for each in self._filled()]
         at = int(item) % self.size
-        return self._item_type(tuple(self._filled()))(*[_row(each, at) for each in values])
+        return self._item_type(tuple(self._filled()))(*[row_of(each, at) for each in values])
 
     def __repr__(self) -> str:
         names = ", ".join(self.components)
@@ -316,17 +316,9 @@ class Batch:
         batches : sequence of Batch
             Of equal components. The first one gives class, number, epoch and pipeline.
         """
-        from batchloom.merging import merged
+        from batchloom.merging import check_mergeable, merged
 
-        if not batches:
-            raise DataError("merge takes one or more batches, not none")
-        first = batches[0]
-        for each in batches[1:]:
-            if set(each.components) != set(first.components):
-                raise DataError(
-                    f"batches of different components cannot be merged: {', '.join(first.components)} "
-                    f"and {', '.join(each.components)}"
-                )
+        check_mergeable(batches)
         return merged(batches)
 
     def get_model_by_name(self, name: str) -> Any:
@@ -503,11 +495,3 @@ def _names(names: str | Iterable[str] | None) -> tuple[str, ...]:
     if names is None:
         return ()
     return (names,) if isinstance(names, str) else tuple(names)
-
-
-def _row(value: Any, position: int) -> Any:
-    if hasattr(value, "iloc"):
-        return value.iloc[position]
-    if hasattr(value, "column_names"):  # an Arrow table: value[position] would be a column
-        return value.slice(position, 1)
-    return value[position]

@@ -201,6 +201,15 @@ def row_count(value: Any) -> int | None:
         return None
 
 
+def row_of(value: Any, position: int) -> Any:
+    """Give one row of a component's value."""
+    if hasattr(value, "iloc"):
+        return value.iloc[position]
+    if hasattr(value, "column_names"):  # an Arrow table: value[position] would be a column
+        return value.slice(position, 1)
+    return value[position]
+
+
 def take_rows(name: str, value: Any, positions: Positions) -> Any:
     """Gather rows of a component's value by position, whatever its kind."""
     return None if value is None else as_column(name, value).take(positions)

@@ -7,10 +7,30 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from batchloom.columns import stack_rows, take_rows
+from batchloom.errors import DataError
 from batchloom.ordering import Positions
 
 if TYPE_CHECKING:
     from batchloom.batch import Batch
+
+
+def check_mergeable(batches: Sequence[Batch]) -> None:
+    """Refuse batches that cannot be put together.
+
+    Raises
+    ------
+    DataError
+        If there are none, or their components differ.
+    """
+    if not batches:
+        raise DataError("merge takes one or more batches, not none")
+    first = batches[0]
+    for each in batches[1:]:
+        if set(each.components) != set(first.components):
+            raise DataError(
+                f"batches of different components cannot be merged: {', '.join(first.components)} "
+                f"and {', '.join(each.components)}"
+            )
 
 
 def merged(batches: Sequence[Batch], positions: Positions | None = None) -> Batch:
