@@ -11,6 +11,8 @@ import pytest
 from batchloom import B, Batch, Dataset, action
 from batchloom.errors import ModelError, UnknownArgumentError, UnknownComponentError
 from batchloom.models import BaseModel, hookimpl, register_plugin, unregister_plugin
+from batchloom.models.handle import handle_of
+from batchloom.runtime.component_arguments import ComponentArguments
 
 ROWS = 102
 SIZES = [*[4] * 25, 2]  # enough that components are gathered beforehand
@@ -190,3 +192,29 @@ def test_who_predicts_cannot_train_on_the_way() -> None:
     model = pipeline.get_model_by_name("m")
     with pytest.raises(ModelError, match="from inside its own predict"):
         model.predict(x=np.zeros(1))
+
+
+def test_the_short_way_holds_the_lock_alone() -> None:
+    seen: list[Any] = []
+
+    class Watched(Noted):
+        predict_is_thread_safe = True
+
+        def _train(self, **given: Any) -> None:
+            handle = handle_of(self)
+            seen.append((handle.lock.is_held_alone, handle.version))
+
+        def _predict(self, x: Any) -> Any:
+            return arguments.train(handle_of(self), batch)
+
+    pipeline = Dataset(data={"x": np.arange(float(ROWS))}).p.init_model("dynamic", Watched, "m")
+    pipeline = pipeline.train_model("m", x="x").run(4)
+    assert [held for held, _ in seen] == [True] * len(SIZES)
+    versions = [version for _, version in seen]
+    assert versions == list(range(versions[0], versions[0] + len(SIZES)))
+    batch = pipeline.dataset.p.next_batch(4)
+    assert len(batch.x) == 4  # gathered, or the long way is taken
+    arguments = ComponentArguments({"x": "x"}, {})
+    with pytest.raises(ModelError, match="from inside its own predict"):
+        pipeline.get_model_by_name("m").predict(x=np.zeros(1))
+    assert len(seen) == len(SIZES)
